@@ -1,0 +1,3 @@
+module github.com/calimero-network/mero-go/pkg
+
+go 1.26.0

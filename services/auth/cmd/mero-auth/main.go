@@ -1,0 +1,4 @@
+// Command mero-auth is the forward-authentication service.
+package main
+
+func main() {}

@@ -1,0 +1,186 @@
+// Package config loads the configuration of mero-auth: defaults, then a TOML file, then the environment, then
+// flags. It is strict: an unknown key or a bad value stops the start with every problem listed.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is the effective configuration. Durations are whole seconds in the file. The zero Config is not
+// usable; start from Defaults.
+type Config struct {
+	ListenAddr string `koanf:"listen_addr"` // data plane
+	AdminAddr  string `koanf:"admin_addr"`  // operators: /healthz, /readyz, /metrics
+	PublicURL  string `koanf:"public_url"`  // the address that people use; "" when unknown
+
+	JWT          JWT          `koanf:"jwt"`
+	Storage      Storage      `koanf:"storage"`
+	Secrets      Secrets      `koanf:"secrets"`
+	Bootstrap    Bootstrap    `koanf:"bootstrap"`
+	Admin        Admin        `koanf:"-"` // environment only: MERO_AUTH_ADMIN_USER, MERO_AUTH_ADMIN_PASSWORD[_FILE]
+	Forward      Forward      `koanf:"forward"`
+	Assertion    Assertion    `koanf:"assertion"`
+	Node         Node         `koanf:"node"`
+	CORS         CORS         `koanf:"cors"`
+	Security     Security     `koanf:"security"`
+	Providers    Providers    `koanf:"providers"`
+	Near         Near         `koanf:"near"`
+	Eth          Eth          `koanf:"eth"`
+	UserPassword UserPassword `koanf:"user_password"`
+	Development  Development  `koanf:"development"`
+	Log          Log          `koanf:"log"`
+}
+
+// JWT configures the tokens.
+type JWT struct {
+	Issuer        string        `koanf:"issuer"`
+	Algorithm     string        `koanf:"algorithm"` // HS256 or HS384
+	AccessExpiry  time.Duration `koanf:"access_token_expiry"`
+	RefreshExpiry time.Duration `koanf:"refresh_token_expiry"`
+	Leeway        time.Duration `koanf:"leeway"`         // tolerance for exp; iat and nbf always have 60 s
+	RefreshWindow time.Duration `koanf:"refresh_window"` // an access token with more life left is "still valid"
+	RefreshGrace  time.Duration `koanf:"refresh_grace"`  // a repeated refresh within it gets the same successor
+	MachineMax    time.Duration `koanf:"machine_max"`    // longest life of a machine token
+	NodeHosts     []string      `koanf:"node_hosts"`     // when set: the hosts this gate stands for, in place of request headers
+}
+
+// Storage selects and places the store.
+type Storage struct {
+	Type string `koanf:"type"` // bbolt (rocksdb is another name for it) or memory
+	Path string `koanf:"path"` // a directory
+}
+
+// Secrets configures the keys that protect the store and sign tokens.
+type Secrets struct {
+	KeyDir        string        `koanf:"key_dir"`         // default: <storage.path>.key
+	MasterKeyFile string        `koanf:"master_key_file"` // default: <key_dir>/master.key, made if absent
+	MasterKey     Secret        `koanf:"master_key"`      // base64 of 32 bytes; a file is better
+	Rotation      time.Duration `koanf:"rotation"`
+	Grace         time.Duration `koanf:"grace"`
+}
+
+// Bootstrap configures how the first key is made.
+type Bootstrap struct {
+	Mode   string `koanf:"mode"`   // "secret", or "first-login" for tests (loopback only)
+	Secret Secret `koanf:"secret"` // a fixed secret of at least 20 characters
+}
+
+// Admin is the password account provisioned from the environment.
+type Admin struct {
+	User     string
+	Password Secret
+}
+
+// Forward configures the gate.
+type Forward struct {
+	TrustedProxies  []netip.Prefix `koanf:"trusted_proxies"`
+	QueryTokenPaths []string       `koanf:"query_token_paths"`
+	AllowPreflight  bool           `koanf:"allow_preflight"`
+	PlainProxy      string         `koanf:"plain_proxy"` // "", traefik, caddy or haproxy: what plain /auth/validate means
+}
+
+// Assertion configures the proof that the gate hands to the node.
+type Assertion struct {
+	KeyFile string        `koanf:"key_file"`
+	TTL     time.Duration `koanf:"ttl"`
+	Bind    string        `koanf:"bind"` // request or identity
+}
+
+// Node says what the node behind the proxy does itself.
+type Node struct {
+	EnforcesPermissions bool `koanf:"enforces_permissions"`
+}
+
+// CORS configures cross-origin answers.
+type CORS struct {
+	AllowAllOrigins bool     `koanf:"allow_all_origins"`
+	AllowedOrigins  []string `koanf:"allowed_origins"`
+	AllowedMethods  []string `koanf:"allowed_methods"` // accepted for compatibility, without effect
+	AllowedHeaders  []string `koanf:"allowed_headers"` // accepted for compatibility, without effect
+	ExposedHeaders  []string `koanf:"exposed_headers"` // accepted for compatibility, without effect
+}
+
+// Security configures limits and headers.
+type Security struct {
+	MaxBodySize int64     `koanf:"max_body_size"` // bytes
+	RateLimit   RateLimit `koanf:"rate_limit"`
+	Headers     Headers   `koanf:"headers"`
+}
+
+// RateLimit bounds logins per client address.
+type RateLimit struct {
+	RPM   int `koanf:"rate_limit_rpm"`
+	Burst int `koanf:"rate_limit_burst"`
+}
+
+// Headers configures the security headers.
+type Headers struct {
+	Enabled               bool   `koanf:"enabled"`
+	HSTSMaxAge            int    `koanf:"hsts_max_age"` // seconds; sent only when public_url is https
+	HSTSIncludeSubdomains bool   `koanf:"hsts_include_subdomains"`
+	FrameOptions          string `koanf:"frame_options"`
+	ContentTypeOptions    bool   `koanf:"content_type_options"`
+	ReferrerPolicy        string `koanf:"referrer_policy"`
+	CSP                   CSP    `koanf:"csp"`
+}
+
+// CSP is accepted for compatibility. Only connect_src has an effect: further origins that pages may call.
+type CSP struct {
+	Enabled    bool     `koanf:"enabled"`
+	DefaultSrc []string `koanf:"default_src"`
+	ScriptSrc  []string `koanf:"script_src"`
+	StyleSrc   []string `koanf:"style_src"`
+	ConnectSrc []string `koanf:"connect_src"`
+}
+
+// Providers switches the login methods.
+type Providers struct {
+	NearWallet   bool `koanf:"near_wallet"`
+	EthWallet    bool `koanf:"eth_wallet"`
+	UserPassword bool `koanf:"user_password"`
+}
+
+// Near configures the near_wallet provider.
+type Near struct {
+	Network              string   `koanf:"network"`
+	RPCURL               string   `koanf:"rpc_url"`
+	WalletURL            string   `koanf:"wallet_url"`
+	HelperURL            string   `koanf:"helper_url"`
+	Recipients           []string `koanf:"recipients"`
+	AllowLegacyRecipient bool     `koanf:"allow_legacy_recipient"`
+	CallbackURLs         []string `koanf:"callback_urls"`
+	APIKey               Secret   `koanf:"api_key"`
+}
+
+// Eth configures the eth_wallet provider.
+type Eth struct {
+	Domain            string   `koanf:"domain"` // default: host[:port] of public_url
+	URI               string   `koanf:"uri"`    // default: public_url + /auth/login
+	Statement         string   `koanf:"statement"`
+	ChainIDs          []uint64 `koanf:"chain_ids"`
+	AllowPersonalSign bool     `koanf:"allow_personal_sign"`
+	RPCURL            string   `koanf:"rpc_url"`
+}
+
+// UserPassword configures the user_password provider.
+type UserPassword struct {
+	MinLength     int    `koanf:"min_password_length"`
+	MaxLength     int    `koanf:"max_password_length"`
+	MemoryKiB     uint32 `koanf:"argon2_memory_kib"`
+	Iterations    uint32 `koanf:"argon2_iterations"`
+	MaxConcurrent int    `koanf:"max_concurrent_hashes"`
+}
+
+// Development holds the reference's mock settings; enable_mock_auth stops the start in a build without mocks.
+type Development struct {
+	EnableMockAuth        bool   `koanf:"enable_mock_auth"`
+	MockAuthRequireHeader bool   `koanf:"mock_auth_require_header"`
+	MockAuthHeaderValue   Secret `koanf:"mock_auth_header_value"`
+}
+
+// Log configures logging to stderr.
+type Log struct {
+	Level  string `koanf:"level"`  // debug, info, warn, error
+	Format string `koanf:"format"` // json or text
+}

@@ -1,0 +1,74 @@
+// Package provider defines how an identity is proved to the login use case.
+//
+// A provider is one package with one exported type and one line in app/providers.go. It decides who the caller
+// is and nothing else: whether that identity has a key, whether a first key may be made and which tokens are
+// issued belongs to package login.
+package provider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
+)
+
+// The outcomes of a refused attempt; match them with errors.Is. The text of a wrapped error is shown to the
+// client, so it says what to mend and never what is stored.
+var (
+	ErrMalformed   = errors.New("malformed provider data")    // the request can never succeed as it is
+	ErrRejected    = errors.New("authentication failed")      // the proof is wrong, expired or not ours
+	ErrUnavailable = errors.New("provider is unavailable")    // a dependency is down; trying again may help
+	ErrDisabled    = errors.New("provider is not configured") // listed, but not usable with this configuration
+)
+
+// Info is what GET /auth/providers tells of a provider.
+type Info struct {
+	Type        string         // "wallet" or "credentials"
+	Description string         // one line for people
+	Configured  bool           // the provider can be used now
+	Reason      string         // when not Configured: what to set
+	Config      map[string]any // public configuration; must be JSON-encodable and hold no secret
+}
+
+// Attempt is one try to log in, as it came in POST /auth/token or POST /admin/keys.
+type Attempt struct {
+	PublicKey string          // the request's top-level public_key
+	Data      json.RawMessage // the request's provider_data: a JSON object, at most 64 KiB
+
+	// Bootstrap is set when the caller presented the one-time bootstrap secret: a provider that keeps
+	// accounts of its own may then accept one that does not exist yet.
+	Bootstrap bool
+}
+
+// Proof is a proved identity.
+type Proof struct {
+	KeyID     string // id of the root key of this identity; "" asks for a fresh random id
+	PublicKey string // stored with a new key: what people recognise the identity by
+	Account   string // name for logs and for the account record; never a secret
+
+	// Challenge is the challenge that was answered. The login use case consumes it together with issuing the
+	// tokens. Nil for providers that use none.
+	Challenge *challenge.Claims
+
+	// PasswordHash is the PHC string to store with a new account; empty for all but password providers.
+	PasswordHash string
+}
+
+// Provider proves identities. Implementations are safe for concurrent use.
+type Provider interface {
+	// Name is the canonical auth_method.
+	Name() string
+
+	// Aliases are other spellings of the name that clients send.
+	Aliases() []string
+
+	// Info describes the provider for clients.
+	Info() Info
+
+	// Authenticate checks the proof in a. Errors wrap one of this package's; any other error is internal.
+	Authenticate(ctx context.Context, a Attempt) (Proof, error)
+
+	// Enroll names the identity that an administrator adds by its account alone, without a proof of possession.
+	Enroll(ctx context.Context, a Attempt) (Proof, error)
+}

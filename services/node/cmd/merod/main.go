@@ -1,0 +1,4 @@
+// Command merod is the node.
+package main
+
+func main() {}
