@@ -1,0 +1,285 @@
+// Package bootstrap guards how the first root key comes into an empty store: nobody is trusted for being first.
+//
+// An empty store gets a one-time secret. Whoever presents it with a valid login becomes the first administrator,
+// in the transaction that writes the key. Once any root key ever existed the door is closed for good.
+package bootstrap
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
+)
+
+// Lifetime is how long a secret can be used; after it `mero-auth bootstrap show --renew` makes another.
+const Lifetime = 24 * time.Hour
+
+// FileName is the file in the storage directory that holds the text of the secret while it can be used.
+const FileName = "bootstrap.secret"
+
+// The modes of configuration bootstrap.mode.
+const (
+	ModeSecret     = "secret"
+	ModeFirstLogin = "first-login" // for tests on a loopback listener
+)
+
+// The outcomes of a refused attempt; match them with errors.Is.
+var (
+	ErrClosed  = errors.New("bootstrap is closed: a root key exists or existed")
+	ErrLapsed  = errors.New("the bootstrap secret has lapsed: run `mero-auth bootstrap show --renew` on the host")
+	ErrWrong   = errors.New("wrong bootstrap secret")
+	ErrLimited = errors.New("too many wrong bootstrap secrets")
+)
+
+// Service is the bootstrap use case. Set the exported fields before use.
+type Service struct {
+	Store      *store.Store
+	Dir        string // where FileName lives
+	Mode       string
+	Configured string // a secret fixed by configuration, "" for a random one
+	Now        func() time.Time
+	Log        *slog.Logger
+
+	tries tries
+}
+
+// State says what [Service.Show] found.
+type State string
+
+// The states of the bootstrap.
+const (
+	Open   State = "open"
+	Lapsed State = "lapsed"
+	Closed State = "closed"
+)
+
+// Shown is what an operator on the host is told.
+type Shown struct {
+	State   State     `json:"state"`
+	Secret  string    `json:"secret,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// Ensure prepares the secret of an empty store: it keeps a usable one, makes one where there is none, and
+// removes the file of a store that has a root key.
+func (s *Service) Ensure(ctx context.Context) (Shown, error) {
+	shown, err := s.Show(ctx, false)
+	if err != nil {
+		return Shown{}, err
+	}
+	if shown.State == Open && s.Configured == "" && shown.Secret == "" && s.Mode == ModeSecret {
+		// The store knows a hash whose text is gone; nobody could ever use it.
+		return s.renew(ctx)
+	}
+	return shown, nil
+}
+
+// Show returns the state and, while it can be used, the secret. renew replaces an unused secret by a new one.
+func (s *Service) Show(ctx context.Context, renew bool) (Shown, error) {
+	var b store.Bootstrap
+	var everRoot bool
+	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		everRoot = tx.AnyRootEver()
+		b, err = tx.Bootstrap()
+		return err
+	})
+	switch {
+	case err != nil:
+		return Shown{}, fmt.Errorf("read the bootstrap state: %w", err)
+	case b.Closed || everRoot:
+		return Shown{State: Closed}, s.removeFile()
+	case s.Mode == ModeFirstLogin:
+		return Shown{State: Open}, nil
+	case renew || b.SHA256 == nil || s.configuredChanged(b):
+		return s.renew(ctx)
+	case s.Now().Unix() >= b.Expires:
+		return Shown{State: Lapsed, Expires: time.Unix(b.Expires, 0)}, s.removeFile()
+	}
+	text, err := s.readFile()
+	return Shown{State: Open, Secret: text, Expires: time.Unix(b.Expires, 0)}, err
+}
+
+func (s *Service) configuredChanged(b store.Bootstrap) bool {
+	if s.Configured == "" {
+		return false
+	}
+	sum := sha256.Sum256([]byte(s.Configured))
+	return subtle.ConstantTimeCompare(sum[:], b.SHA256) != 1
+}
+
+// renew stores the hash of a new secret and its text in the file, in that order: a crash in between leaves a
+// secret that nobody knows, and the next start makes another.
+func (s *Service) renew(ctx context.Context) (Shown, error) {
+	text, sum := s.Configured, sha256.Sum256([]byte(s.Configured))
+	if text == "" {
+		text = generate()
+		sum = sha256.Sum256([]byte(normalise(text)))
+	}
+	b := store.Bootstrap{SHA256: sum[:], Expires: s.Now().Add(Lifetime).Unix()}
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		now, err := tx.Bootstrap()
+		if err != nil {
+			return err
+		}
+		if now.Closed || tx.AnyRootEver() {
+			return ErrClosed
+		}
+		return tx.PutBootstrap(b)
+	})
+	if err != nil {
+		return Shown{}, fmt.Errorf("store the bootstrap secret: %w", err)
+	}
+	shown := Shown{State: Open, Secret: text, Expires: time.Unix(b.Expires, 0)}
+	if s.Configured != "" {
+		shown.Secret = "" // whoever configured it knows it; it is not copied to disk
+		return shown, s.removeFile()
+	}
+	return shown, s.writeFile(text)
+}
+
+// Check decides whether presented lets an unknown identity become the first administrator, before the
+// identity is proved. Wrong secrets are counted per peer: after five in a minute all are refused.
+func (s *Service) Check(ctx context.Context, peer, presented string) error {
+	var b store.Bootstrap
+	var everRoot bool
+	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		everRoot = tx.AnyRootEver()
+		b, err = tx.Bootstrap()
+		return err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the bootstrap state: %w", err)
+	case b.Closed || everRoot:
+		return ErrClosed
+	case s.Mode == ModeFirstLogin:
+		return nil
+	case presented == "" || b.SHA256 == nil:
+		return ErrWrong
+	}
+	now := s.Now()
+	if s.tries.exhausted(peer, now) {
+		return ErrLimited
+	}
+	if !matches(b, presented) {
+		s.tries.wrong(peer, now)
+		return ErrWrong
+	}
+	if now.Unix() >= b.Expires {
+		return ErrLapsed
+	}
+	return nil
+}
+
+// Consume closes the bootstrap in the transaction that creates the first root key. It must follow a Check of
+// the same secret; when another login won meanwhile it returns ErrClosed.
+func (s *Service) Consume(tx *store.Tx, presented string) error {
+	b, err := tx.Bootstrap()
+	switch {
+	case err != nil:
+		return err
+	case b.Closed || tx.AnyRootEver():
+		return ErrClosed
+	case s.Mode != ModeFirstLogin && !matches(b, presented):
+		return ErrWrong
+	}
+	return s.Close(tx)
+}
+
+// Close shuts the bootstrap for good.
+func (s *Service) Close(tx *store.Tx) error { return tx.PutBootstrap(store.Bootstrap{Closed: true}) }
+
+// Closed removes the file after the transaction that closed the bootstrap was committed. A file that cannot be
+// removed holds a secret that is of no use any more, so this only warns.
+func (s *Service) Closed(ctx context.Context) {
+	if err := s.removeFile(); err != nil {
+		s.Log.WarnContext(ctx, "the used bootstrap secret could not be removed", "error", err)
+	}
+}
+
+func matches(b store.Bootstrap, presented string) bool {
+	exact, relaxed := sha256.Sum256([]byte(presented)), sha256.Sum256([]byte(normalise(presented)))
+	return subtle.ConstantTimeCompare(exact[:], b.SHA256)|subtle.ConstantTimeCompare(relaxed[:], b.SHA256) == 1
+}
+
+// crockford is the alphabet of Crockford's base 32: no I, L, O, U.
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// generate returns 120 random bits as six groups of four Crockford base-32 characters.
+func generate() string {
+	var random [24]byte
+	_, _ = rand.Read(random[:]) // crypto/rand never fails (it crashes the program instead)
+	var out strings.Builder
+	for i, b := range random {
+		if i > 0 && i%4 == 0 {
+			out.WriteByte('-')
+		}
+		out.WriteByte(crockford[b%32])
+	}
+	return out.String()
+}
+
+// normalise maps what people type to what was generated: case, hyphens and blanks do not matter, and the
+// letters that Crockford's alphabet leaves out read as the digits they resemble.
+func normalise(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '-', ' ':
+			return -1
+		case 'i', 'I', 'l', 'L':
+			return '1'
+		case 'o', 'O':
+			return '0'
+		}
+		if r >= 'a' && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}, s)
+}
+
+// Path returns the path of the file that holds the secret.
+func (s *Service) Path() string { return filepath.Join(s.Dir, FileName) }
+
+func (s *Service) readFile() (string, error) {
+	raw, err := os.ReadFile(s.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the bootstrap secret: %w", err)
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+func (s *Service) writeFile(text string) error {
+	if err := s.removeFile(); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(s.Path(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the bootstrap secret: %w", err)
+	}
+	_, err = f.WriteString(text + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write the bootstrap secret: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) removeFile() error {
+	if err := os.Remove(s.Path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the bootstrap secret: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Generation is the current pair of tokens of a family: enough to sign the identical pair again, and no token
+// text.
+type Generation struct {
+	AccessKID     string   `json:"access_kid"`
+	RefreshKID    string   `json:"refresh_kid"`
+	AccessID      string   `json:"access_jti"`
+	RefreshID     string   `json:"refresh_jti"`
+	IssuedAt      int64    `json:"iat"`
+	AccessExpiry  int64    `json:"access_exp"`
+	RefreshExpiry int64    `json:"refresh_exp"`
+	Permissions   []string `json:"permissions"`
+	NodeURL       string   `json:"node_url,omitempty"`
+}
+
+// Family is a session: the chain of token pairs that grew from one login or one minted client key.
+type Family struct {
+	V           int        `json:"v"`
+	ID          string     `json:"-"`
+	Key         string     `json:"key"`
+	Created     int64      `json:"created"`
+	LastRefresh int64      `json:"last_refresh,omitempty"`
+	ClientName  string     `json:"client_name,omitempty"`
+	Peer        string     `json:"peer,omitempty"`
+	Number      uint64     `json:"gen"`
+	Current     Generation `json:"cur"`
+
+	// The refresh token before the current one, for the grace period of a lost answer.
+	PreviousRefreshID  string `json:"prev_refresh_jti,omitempty"`
+	RotatedAt          int64  `json:"rotated_at,omitempty"`
+	SuccessorPresented bool   `json:"successor_presented,omitempty"`
+
+	RevokedAt int64 `json:"revoked_at,omitempty"`
+}
+
+// Family returns a session family, or ErrNotFound.
+func (tx *Tx) Family(id string) (Family, error) {
+	var f Family
+	if err := get(tx.Tx, bucketFamily, id, &f); err != nil {
+		return Family{}, err
+	}
+	f.ID = id
+	return f, nil
+}
+
+// CreateFamily stores a new family and indexes it under its key.
+func (tx *Tx) CreateFamily(f Family) error {
+	f.V = schema
+	if err := tx.Put(bucketKeyFamilies, f.Key+":"+f.ID, []byte{}); err != nil {
+		return fmt.Errorf("index family: %w", err)
+	}
+	return put(tx.Tx, bucketFamily, f.ID, f)
+}
+
+// SaveFamily stores a family whose rights did not shrink: a rotation, or the note that the successor was seen.
+func (tx *Tx) SaveFamily(f Family) error {
+	f.V = schema
+	return put(tx.Tx, bucketFamily, f.ID, f)
+}
+
+// RevokeFamily ends a session. Revoking twice keeps the first time.
+func (tx *Tx) RevokeFamily(id string, now time.Time) error {
+	f, err := tx.Family(id)
+	if err != nil {
+		return err
+	}
+	if f.RevokedAt != 0 {
+		return nil
+	}
+	f.RevokedAt = now.Unix()
+	tx.touched = append(tx.touched, cellOfFamily(id))
+	return tx.SaveFamily(f)
+}
+
+// RevokeFamilies ends all sessions of a key and returns how many were live.
+func (tx *Tx) RevokeFamilies(key string, now time.Time) (int, error) {
+	var ids []string
+	for name := range tx.Scan(bucketKeyFamilies, key+":") {
+		ids = append(ids, name[len(key)+1:])
+	}
+	ended := 0
+	for _, id := range ids {
+		f, err := tx.Family(id)
+		if err != nil {
+			return 0, err
+		}
+		if f.RevokedAt != 0 {
+			continue
+		}
+		if err := tx.RevokeFamily(id, now); err != nil {
+			return 0, err
+		}
+		ended++
+	}
+	return ended, nil
+}
+
+// SweepFamilies deletes up to limit families whose last refresh token expired before now and reports how many
+// it deleted. after is where the last sweep stopped, the returned cursor where this one did ("" at the end).
+func (tx *Tx) SweepFamilies(now time.Time, after string, limit int) (deleted int, cursor string, err error) {
+	type dead struct{ id, key string }
+	var found []dead
+	seen := 0
+	for id, raw := range tx.Scan(bucketFamily, "") {
+		if id <= after {
+			continue
+		}
+		var f Family
+		if err := json.Unmarshal(raw, &f); err != nil {
+			return 0, "", fmt.Errorf("decode family:%s: %w", id, err)
+		}
+		if max(f.Current.RefreshExpiry, f.Current.AccessExpiry) < now.Unix() {
+			found = append(found, dead{id, f.Key})
+		}
+		if seen++; seen == limit {
+			cursor = id
+			break
+		}
+	}
+	for _, d := range found {
+		if err := tx.Put(bucketFamily, d.id, nil); err != nil {
+			return 0, "", fmt.Errorf("delete family:%s: %w", d.id, err)
+		}
+		if err := tx.Put(bucketKeyFamilies, d.key+":"+d.id, nil); err != nil {
+			return 0, "", fmt.Errorf("delete index of family:%s: %w", d.id, err)
+		}
+	}
+	return len(found), cursor, nil
+}

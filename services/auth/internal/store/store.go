@@ -1,0 +1,127 @@
+// Package store keeps the typed records of mero-auth: keys and their permissions, session families, accounts,
+// used challenges and the bootstrap state.
+//
+// Every operation of a use case is one transaction. Changes that take rights away (a revoked key or family,
+// other permissions) bump the epoch of the record's [Cell] after the commit and before the caller is told, so
+// that a decision cached before the change is never used after it was acknowledged.
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+)
+
+// The errors of the package; match them with errors.Is.
+var (
+	ErrNotFound = errors.New("no such record")
+	ErrExists   = errors.New("record exists already")
+	ErrUsed     = errors.New("challenge was used already")
+	ErrNewer    = errors.New("the store was written by a newer version")
+)
+
+// Buckets, one per prefix of the documented key names.
+const (
+	bucketRoot        = "root"         // root:{id}
+	bucketClient      = "client"       // client:{id}
+	bucketRootClients = "root_clients" // root_clients:{root}:{client}
+	bucketMinted      = "minted"       // minted:{minting client}:{client}
+	bucketPermissions = "permissions"  // permissions:{id}
+	bucketFamily      = "family"       // family:{fam}
+	bucketKeyFamilies = "key_families" // key_families:{key}:{fam}
+	bucketChallenge   = "challenge"    // challenge:{jti}
+	bucketAccount     = "account"      // account:{provider}:{name}
+	bucketSystem      = "system"       // system:schema, system:bootstrap
+)
+
+// schema is the format number of the records.
+const schema = 1
+
+// Store is the record store. Its methods are safe for concurrent use.
+type Store struct {
+	db    kv.DB
+	cells cells
+}
+
+// Open returns the store over db, writing the format number into a fresh one. A store of a newer format is
+// refused with [ErrNewer].
+func Open(ctx context.Context, db kv.DB) (*Store, error) {
+	s := &Store{db: db}
+	err := db.Update(ctx, func(tx kv.Tx) error {
+		var found struct {
+			V int `json:"v"`
+		}
+		err := get(tx, bucketSystem, "schema", &found)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			found.V = schema
+			return put(tx, bucketSystem, "schema", found)
+		case err != nil:
+			return err
+		case found.V > schema:
+			return fmt.Errorf("format %d, this version knows %d: %w", found.V, schema, ErrNewer)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the record store: %w", err)
+	}
+	return s, nil
+}
+
+// Tx is a transaction over the typed records.
+type Tx struct {
+	kv.Tx
+	touched []string // cells to bump after the commit
+}
+
+// View runs fn on a stable snapshot.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	return s.db.View(ctx, func(tx kv.Tx) error { return fn(&Tx{Tx: tx}) })
+}
+
+// Update runs fn in one transaction and, when it is committed, bumps the cells of what fn took rights from.
+// fn may run more than once; see [kv.DB].
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	var touched []string
+	err := s.db.Update(ctx, func(tx kv.Tx) error {
+		t := &Tx{Tx: tx}
+		err := fn(t)
+		touched = t.touched
+		return err
+	})
+	// Even after an error: if the commit failed half-way for a reason that only a restart would tell, a
+	// needless bump costs one look-up, a missing one would serve a revoked key.
+	for _, id := range touched {
+		s.cells.bump(id)
+	}
+	return err
+}
+
+func get(tx kv.Tx, bucket, key string, into any) error {
+	raw, err := tx.Get(bucket, key)
+	if errors.Is(err, kv.ErrNotFound) {
+		return fmt.Errorf("%s:%s: %w", bucket, key, ErrNotFound)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s:%s: %w", bucket, key, err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("decode %s:%s: %w", bucket, key, err)
+	}
+	return nil
+}
+
+func put(tx kv.Tx, bucket, key string, value any) error {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s:%s: %w", bucket, key, err)
+	}
+	if err := tx.Put(bucket, key, raw); err != nil {
+		return fmt.Errorf("write %s:%s: %w", bucket, key, err)
+	}
+	return nil
+}
