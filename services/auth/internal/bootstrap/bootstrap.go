@@ -77,8 +77,9 @@ func (s *Service) Ensure(ctx context.Context) (Shown, error) {
 	if err != nil {
 		return Shown{}, err
 	}
-	if shown.State == Open && s.Configured == "" && shown.Secret == "" && s.Mode == ModeSecret {
-		// The store knows a hash whose text is gone; nobody could ever use it.
+	textLost := shown.State == Open && s.Configured == "" && shown.Secret == "" && s.Mode == ModeSecret
+	configuredLapsed := shown.State == Lapsed && s.Configured != ""
+	if textLost || configuredLapsed {
 		return s.renew(ctx)
 	}
 	return shown, nil

@@ -1,0 +1,73 @@
+package gate
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"crypto/sha256"
+)
+
+type counter = atomic.Uint64
+
+const (
+	cacheSets = 4096
+	cacheWays = 4
+)
+
+// cache is a set-associative table of sessions: bounded, and read without a lock. The index comes from the
+// token's SHA-256, which an attacker can choose only by brute force and only to evict, never to hit.
+type cache struct {
+	sets [cacheSets][cacheWays]atomic.Pointer[Session]
+	next atomic.Uint32 // way to evict next
+}
+
+func (c *cache) set(hash *[sha256.Size]byte) *[cacheWays]atomic.Pointer[Session] {
+	return &c.sets[binary.LittleEndian.Uint32(hash[:4])%cacheSets]
+}
+
+func (c *cache) get(hash *[sha256.Size]byte) *Session {
+	set := c.set(hash)
+	for i := range set {
+		if s := set[i].Load(); s != nil && s.hash == *hash {
+			return s
+		}
+	}
+	return nil
+}
+
+// put stores s in place of an older session of the same token, a free way, or a victim.
+func (c *cache) put(s *Session) {
+	set := c.set(&s.hash)
+	free := -1
+	for i := range set {
+		old := set[i].Load()
+		if old == nil {
+			free = i
+		} else if old.hash == s.hash {
+			set[i].Store(s)
+			return
+		}
+	}
+	if free < 0 {
+		free = int(c.next.Add(1) % cacheWays)
+	}
+	set[free].Store(s)
+}
+
+// warnLimit lets one warning a minute through. The zero value is ready.
+type warnLimit struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (w *warnLimit) ready(now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.last.IsZero() && now.Sub(w.last) < time.Minute {
+		return false
+	}
+	w.last = now
+	return true
+}

@@ -1,0 +1,226 @@
+// Package gate answers the proxy's question: may this request reach the node, and as whom?
+//
+// The order of a decision is fixed (each step refuses before the next is looked at):
+//
+//	peer and header family   403 invalid_target
+//	preflight, public route  200
+//	credential               401 missing_token, invalid_token, token_expired, token_revoked
+//	node_url                 403 invalid_node
+//	canonical form           403 invalid_target
+//	permission               403 permission_denied
+//
+// Everything fails closed: what is missing, doubled or not understood is a refusal. On the hot path (a token
+// that was seen before) nothing touches the disk, takes a lock or logs.
+package gate
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/pkg/cors"
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/pkg/route"
+)
+
+// maxCredential is the longest token in bytes; longer ones are refused before they are hashed.
+const maxCredential = 8 << 10
+
+// Gate decides. Set the exported fields before use.
+type Gate struct {
+	Sessions            *Sessions
+	Table               *route.Table
+	Assertions          *assertion.File
+	AssertionTTL        time.Duration
+	AssertionBind       assertion.Bind
+	TrustedProxies      []netip.Prefix
+	QueryTokenPaths     []string
+	AllowPreflight      bool
+	PlainProxy          Form // what a target on the plain address means; Probe refuses it
+	EnforcesPermissions bool // the node checks objects that only it can see
+	NodeHosts           []string
+	Now                 func() time.Time
+	Log                 *slog.Logger
+
+	plainWarned warnLimit
+}
+
+// Decision is an allowed question.
+type Decision struct {
+	Form      Form
+	Session   *Session // nil for a preflight and for a public route without a good credential
+	Assertion string   // for the node; empty where the node serves without identity
+}
+
+var (
+	errNode       = fault.New(fault.Forbidden, "the token is not valid for this host").Because(identity.InvalidNode)
+	errPermission = fault.New(fault.Forbidden, "permission denied").Because(identity.PermissionDenied)
+)
+
+// Decide answers r. On a refusal the error is a *[fault.Error] with a reason, and Decision.Form says how the
+// question was put.
+func (g *Gate) Decide(r *http.Request) (Decision, error) {
+	form, err := g.parseForm(r)
+	if err != nil {
+		return Decision{Form: form}, err
+	}
+	form, t, err := g.resolve(r, form)
+	d := Decision{Form: form}
+	if err != nil {
+		return d, err
+	}
+	if t == nil {
+		d.Session, err = g.probe(r)
+		return d, err
+	}
+	path, query, canonicalErr := route.Canonical(t.uri)
+	canonical := canonicalErr == nil
+	if canonical && g.AllowPreflight && t.method == http.MethodOptions && cors.IsPreflightHeader(r.Header) {
+		return d, nil
+	}
+	if canonical && g.Table.Public(t.method, path) {
+		d.Session = g.optional(r, t.host)
+		return d, nil
+	}
+	raw, err := g.credential(r.Header, path, query, canonical)
+	if err != nil {
+		return d, err
+	}
+	session, err := g.Sessions.Authenticate(r.Context(), raw)
+	if err != nil {
+		return d, err
+	}
+	switch {
+	case !g.HostAllowed(session.Node, t.host):
+		return d, errNode
+	case !canonical:
+		return d, fault.Wrap(canonicalErr, errTarget.Code, errTarget.Message).Because(errTarget.Reason)
+	case session.header.tooLong || !g.Table.Allows(t.method, path, session.Set, g.EnforcesPermissions):
+		return d, errPermission
+	}
+	d.Session = session
+	d.Assertion = g.assert(session, t)
+	return d, nil
+}
+
+// probe answers the plain form: who is this token?
+func (g *Gate) probe(r *http.Request) (*Session, error) {
+	raw, err := g.credential(r.Header, "", "", false)
+	if err != nil {
+		return nil, err
+	}
+	return g.Admit(r.Context(), raw, g.RequestHost(r))
+}
+
+// Admit verifies a credential that was presented to mero-auth itself, at host.
+func (g *Gate) Admit(ctx context.Context, raw, host string) (*Session, error) {
+	session, err := g.Sessions.Authenticate(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	if !g.HostAllowed(session.Node, host) {
+		return nil, errNode
+	}
+	return session, nil
+}
+
+// optional returns the caller's session on a route that needs none.
+func (g *Gate) optional(r *http.Request, host string) *Session {
+	raw, err := g.credential(r.Header, "", "", false)
+	if err != nil {
+		return nil
+	}
+	session, err := g.Sessions.Authenticate(r.Context(), raw)
+	if err != nil || !g.HostAllowed(session.Node, host) || session.header.tooLong {
+		return nil
+	}
+	return session
+}
+
+// Bearer returns the token of the Authorization header.
+func (g *Gate) Bearer(h http.Header) (string, error) { return g.credential(h, "", "", false) }
+
+// credential returns the one token of the question: the Bearer of Authorization or, on the paths of streams
+// whose browser clients cannot set headers, the token parameter of the target (RFC 6750 sections 2.1, 2.3).
+func (g *Gate) credential(h http.Header, path, query string, canonical bool) (string, error) {
+	values := h["Authorization"]
+	if len(values) > 1 {
+		return "", errInvalid
+	}
+	if len(values) == 1 {
+		scheme, rest, _ := strings.Cut(strings.Trim(values[0], " \t"), " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			return credentialText(strings.Trim(rest, " \t"))
+		}
+	}
+	if canonical && query != "" {
+		for _, allowed := range g.QueryTokenPaths {
+			if path == allowed {
+				return queryToken(query)
+			}
+		}
+	}
+	return "", errMissing
+}
+
+// queryToken returns the value of the one token parameter, compared byte for byte: a token needs no escapes,
+// and a reader that decodes names could see another one.
+func queryToken(query string) (string, error) {
+	text, found := "", false
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, value, _ := strings.Cut(pair, "="); name == "token" {
+			if found {
+				return "", errInvalid
+			}
+			text, found = value, true
+		}
+	}
+	if !found {
+		return "", errMissing
+	}
+	return credentialText(text)
+}
+
+func credentialText(text string) (string, error) {
+	if text == "" || len(text) > maxCredential {
+		return "", errInvalid
+	}
+	return text, nil
+}
+
+// assert signs what the node will be told, for the method and target that it will receive.
+func (g *Gate) assert(s *Session, t *target) string {
+	return g.Assertions.Ring().Sign(g.AssertionBind, assertion.Claim{
+		Key:         s.KeyID,
+		Permissions: s.header.permissions[0],
+		Expires:     s.header.expires[0],
+		Method:      t.method,
+		Target:      t.uri,
+	}, g.Now().Add(g.AssertionTTL))
+}
+
+var none = []string{""}
+
+// WriteIdentity sets every identity header of an allowed question, empty where unknown, so that a proxy that
+// copies only what it finds can never pass a client's own value on. To a probe the key and the assertion stay
+// empty: a node behind a proxy that asks the probe by mistake refuses everybody.
+func (d Decision) WriteIdentity(h http.Header) {
+	key, user, permissions, expires, proof := none, none, none, none, none
+	if d.Session != nil {
+		user, permissions, expires = d.Session.header.key, d.Session.header.permissions, d.Session.header.expires
+		if d.Form != Probe {
+			key = user
+		}
+		if d.Assertion != "" {
+			proof = []string{d.Assertion}
+		}
+	}
+	h[identity.HeaderKey], h[identity.HeaderUser] = key, user
+	h[identity.HeaderPermissions], h[identity.HeaderExpires] = permissions, expires
+	h[identity.HeaderAssertion] = proof
+}

@@ -1,0 +1,142 @@
+package keys
+
+import (
+	"context"
+	"errors"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
+)
+
+// ErrLastAdmin refuses to remove the last live root key with admin rights: nobody could undo it.
+var ErrLastAdmin = fault.New(fault.Conflict, "Cannot delete the last active root key")
+
+// RevokeRoot revokes a root key, and with it its clients, and returns the time of revocation.
+func (s *Service) RevokeRoot(ctx context.Context, caller *gate.Session, id string) (revokedAt int64, err error) {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		k, err := tx.Key(id)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return fault.New(fault.NotFound, "Root key not found")
+		case err != nil:
+			return err
+		case k.Type != store.Root:
+			return fault.New(fault.Invalid, "Not a root key")
+		case k.RevokedAt != 0:
+			return fault.New(fault.NotFound, "Root key not found")
+		}
+		revokedAt, err = s.revoke(tx, k)
+		return err
+	})
+	s.logRevoked(ctx, caller, id, err)
+	return revokedAt, err
+}
+
+// RevokeClient revokes a client key of the given root key and returns the time of revocation.
+func (s *Service) RevokeClient(ctx context.Context, caller *gate.Session, rootID, id string) (revokedAt int64, err error) {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		k, err := tx.Key(id)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return fault.New(fault.NotFound, "Client key not found")
+		case err != nil:
+			return err
+		case k.Type != store.Client || k.RevokedAt != 0:
+			return fault.New(fault.NotFound, "Client key not found")
+		case k.RootKeyID != rootID:
+			return fault.New(fault.Invalid, "Client key does not belong to specified root key")
+		}
+		revokedAt, err = s.revoke(tx, k)
+		return err
+	})
+	s.logRevoked(ctx, caller, id, err)
+	return revokedAt, err
+}
+
+// Revoke ends the caller's own session when id is empty or the caller's key, and revokes the key id otherwise,
+// which needs the permission keys:delete.
+func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) error {
+	if id == "" || id == caller.KeyID {
+		err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.RevokeFamily(caller.Family, s.Now()) })
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // swept after its last token expired
+		}
+		return err
+	}
+	if !caller.Set.Allows(deleteKeys) {
+		return fault.New(fault.Forbidden, "permission denied").Because("permission_denied")
+	}
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		k, err := tx.Key(id)
+		if errors.Is(err, store.ErrNotFound) {
+			return fault.New(fault.NotFound, "Key not found")
+		}
+		if err != nil {
+			return err
+		}
+		_, err = s.revoke(tx, k)
+		return err
+	})
+	s.logRevoked(ctx, caller, id, err)
+	return err
+}
+
+var deleteKeys = mustParse("keys:delete")
+
+func mustParse(text string) permission.Permission {
+	p, err := permission.Parse(text)
+	if err != nil {
+		panic("keys: " + err.Error())
+	}
+	return p
+}
+
+// revoke is the one way to revoke a key: it holds the last-administrator guard.
+func (s *Service) revoke(tx *store.Tx, k store.Key) (int64, error) {
+	if k.Type == store.Root && k.Live(s.Now()) {
+		last, err := s.lastAdmin(tx, k.ID)
+		if err != nil {
+			return 0, err
+		}
+		if last {
+			return 0, ErrLastAdmin
+		}
+	}
+	return tx.RevokeKey(k.ID, s.Now())
+}
+
+// lastAdmin reports whether id holds admin rights and no other live root key does.
+func (s *Service) lastAdmin(tx *store.Tx, id string) (bool, error) {
+	own, err := tx.Permissions(id)
+	if err != nil {
+		return false, err
+	}
+	if !permission.NewSet(own).Admin() {
+		return false, nil
+	}
+	now := s.Now()
+	for k, err := range tx.Keys(store.Root) {
+		if err != nil {
+			return false, err
+		}
+		if k.ID == id || !k.Live(now) {
+			continue
+		}
+		held, err := tx.Permissions(k.ID)
+		if err != nil {
+			return false, err
+		}
+		if permission.NewSet(held).Admin() {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+func (s *Service) logRevoked(ctx context.Context, caller *gate.Session, id string, err error) {
+	if err == nil {
+		s.Log.InfoContext(ctx, "key revoked", "key_id", id, "by", caller.KeyID)
+	}
+}

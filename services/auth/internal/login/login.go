@@ -1,0 +1,260 @@
+// Package login exchanges a proof of identity for a pair of tokens, and a refresh token for its successor.
+//
+//	Token:    provider proves the identity → one transaction consumes the challenge, finds the root key (or makes
+//	          the first one, with the bootstrap secret) and stores a new session family → the pair is signed
+//	Refresh:  refresh token verified → one transaction compares it with the family's current generation:
+//	            current            rotate
+//	            previous, in grace the identical successor again (a lost answer)
+//	            anything else      reuse: the family is revoked
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/provider"
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
+)
+
+// MaxClientName is the longest client_name in bytes.
+const MaxClientName = 4 << 10
+
+// RootPermissions are the permissions of the first root key and of root keys that an administrator adds.
+var RootPermissions = []string{"admin"}
+
+// Service is the login use case. Set the exported fields before use.
+type Service struct {
+	Store         *store.Store
+	Issuer        *Issuer
+	Providers     []provider.Provider // in the order in which they are listed
+	Bootstrap     *bootstrap.Service
+	RefreshWindow time.Duration // an access token with more life left is refused as still valid
+	RefreshGrace  time.Duration
+	HostAllowed   func(gate.NodeBinding, string) bool
+	Now           func() time.Time
+	Log           *slog.Logger
+}
+
+// Request is one login.
+type Request struct {
+	AuthMethod   string
+	PublicKey    string
+	ClientName   string
+	ProviderData json.RawMessage
+	Peer         string // client address, for the session list and the limits
+}
+
+// Provider returns the provider of that name or alias, nil if there is none.
+func (s *Service) Provider(name string) provider.Provider {
+	for _, p := range s.Providers {
+		if p.Name() == name || slices.Contains(p.Aliases(), name) {
+			return p
+		}
+	}
+	return nil
+}
+
+// Token logs in. Errors are *[fault.Error] or internal.
+func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
+	p := s.Provider(r.AuthMethod)
+	if p == nil {
+		return Pair{}, fault.New(fault.Unauthenticated, "authentication failed: unsupported authentication method")
+	}
+	secretText, opens, err := s.opens(ctx, r)
+	if err != nil {
+		return Pair{}, err
+	}
+	proof, err := p.Authenticate(ctx, provider.Attempt{PublicKey: r.PublicKey, Data: r.ProviderData, Bootstrap: opens})
+	if err != nil {
+		return Pair{}, Classify(err)
+	}
+	var family store.Family
+	created := false
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		created = false
+		if proof.Challenge != nil {
+			if err := tx.UseChallenge(proof.Challenge.ID, proof.Challenge.Expires); err != nil {
+				return err
+			}
+		}
+		key, err := s.rootKey(tx, proof.KeyID)
+		if errors.Is(err, store.ErrNotFound) && opens {
+			created = true
+			key, err = s.firstKey(tx, p, proof, secretText)
+		}
+		if err != nil {
+			return err
+		}
+		if key.NodeURL != "" && !sameHost(key.NodeURL, r.ClientName) {
+			return fault.New(fault.Unauthenticated, "authentication failed: the key is not valid for this node")
+		}
+		permissions, err := tx.Permissions(key.ID)
+		if err != nil {
+			return err
+		}
+		family = s.Issuer.Begin(Grant{
+			Key: key.ID, Permissions: permissions, NodeURL: gate.NodeURL(r.ClientName),
+			ClientName: withoutQuery(r.ClientName), Peer: r.Peer,
+		})
+		if err := s.Issuer.Cover(tx, family); err != nil {
+			return err
+		}
+		return tx.CreateFamily(family)
+	})
+	if err != nil {
+		return Pair{}, tokenFault(err)
+	}
+	if created {
+		s.Bootstrap.Closed(ctx)
+		s.Log.InfoContext(ctx, "the first root key was created", "key_id", family.Key, "provider", p.Name())
+	}
+	return s.Issuer.Sign(family)
+}
+
+// opens reports whether this login may create the first root key, and the secret that it presented.
+func (s *Service) opens(ctx context.Context, r Request) (presented string, open bool, err error) {
+	var data struct {
+		Secret string `json:"bootstrap_secret"`
+	}
+	if err := json.Unmarshal(r.ProviderData, &data); err != nil {
+		return "", false, fault.New(fault.Invalid, "provider_data must be an object, and its bootstrap_secret a string")
+	}
+	err = s.Bootstrap.Check(ctx, r.Peer, data.Secret)
+	switch {
+	case err == nil:
+		return data.Secret, true, nil
+	case errors.Is(err, bootstrap.ErrClosed):
+		return "", false, nil // clients may keep sending the secret of old
+	case errors.Is(err, bootstrap.ErrLimited):
+		return "", false, &fault.Error{Code: fault.RateLimited, Message: err.Error(), RetryAfter: time.Minute}
+	case data.Secret == "" && errors.Is(err, bootstrap.ErrWrong):
+		return "", false, fault.New(fault.Unauthenticated, "authentication failed: no root key exists yet; the first login needs "+
+			"provider_data.bootstrap_secret (run `mero-auth bootstrap show` on the host)")
+	case errors.Is(err, bootstrap.ErrWrong), errors.Is(err, bootstrap.ErrLapsed):
+		return "", false, fault.New(fault.Unauthenticated, "authentication failed: "+err.Error())
+	}
+	return "", false, err
+}
+
+var (
+	errNotAuthorized = fault.New(fault.Unauthenticated, "authentication failed: this identity has no key on this node")
+	errKeyRevoked    = fault.New(fault.Unauthenticated, "authentication failed: the key has been revoked")
+)
+
+// rootKey returns the live root key of an identity; store.ErrNotFound when there is no record at all.
+func (s *Service) rootKey(tx *store.Tx, id string) (store.Key, error) {
+	if id == "" {
+		return store.Key{}, store.ErrNotFound
+	}
+	key, err := tx.Key(id)
+	switch {
+	case err != nil:
+		return store.Key{}, err
+	case key.Type != store.Root || !key.Live(s.Now()):
+		return store.Key{}, errKeyRevoked
+	}
+	return key, nil
+}
+
+// firstKey creates the first root key and closes the bootstrap.
+func (s *Service) firstKey(tx *store.Tx, p provider.Provider, proof provider.Proof, secretText string) (store.Key, error) {
+	if err := s.Bootstrap.Consume(tx, secretText); err != nil {
+		return store.Key{}, err
+	}
+	return AddRoot(tx, RootGrant{Provider: p.Name(), Proof: proof, Permissions: RootPermissions, Now: s.Now()})
+}
+
+// RootGrant describes a root key to add.
+type RootGrant struct {
+	Provider    string
+	Proof       provider.Proof
+	Permissions []string
+	NodeURL     string
+	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
+	Now         time.Time
+}
+
+// AddRoot stores a root key and, for passwords, its account. A key of that identity, revoked or not, is
+// store.ErrExists.
+func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
+	key := store.Key{
+		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
+		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL,
+	}
+	if key.ID == "" {
+		key.ID = randomKeyID()
+	}
+	if err := tx.CreateKey(key, g.Permissions); err != nil {
+		return store.Key{}, err
+	}
+	if g.Proof.PasswordHash == "" {
+		return key, nil
+	}
+	if _, err := tx.Account(g.Provider, g.Proof.Account); !errors.Is(err, store.ErrNotFound) {
+		if err == nil {
+			err = store.ErrExists
+		}
+		return store.Key{}, err
+	}
+	return key, tx.PutAccount(g.Provider, store.Account{Name: g.Proof.Account, Key: key.ID, PHC: g.Proof.PasswordHash})
+}
+
+// randomKeyID returns 256 random bits in hex, the shape of the derived ids of wallets.
+func randomKeyID() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails (it crashes the program instead)
+	return hex.EncodeToString(b[:])
+}
+
+// Classify turns a provider's refusal into the answer.
+func Classify(err error) error {
+	switch {
+	case errors.Is(err, provider.ErrRejected):
+		return fault.Wrap(err, fault.Unauthenticated, err.Error())
+	case errors.Is(err, provider.ErrMalformed), errors.Is(err, provider.ErrDisabled):
+		return fault.Wrap(err, fault.Invalid, err.Error())
+	case errors.Is(err, provider.ErrUnavailable):
+		return &fault.Error{Code: fault.Unavailable, Message: "the authentication provider is unavailable, try again", RetryAfter: 5 * time.Second, Err: err}
+	}
+	return err
+}
+
+// tokenFault turns what the login transaction refused into the answer.
+func tokenFault(err error) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, bootstrap.ErrClosed):
+		return errNotAuthorized
+	case errors.Is(err, store.ErrUsed):
+		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: the challenge was used already, ask for a new one")
+	case errors.Is(err, store.ErrExists):
+		return errKeyRevoked
+	case errors.Is(err, bootstrap.ErrWrong):
+		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: wrong bootstrap secret")
+	}
+	return err
+}
+
+// sameHost reports whether two addresses name the same host, as a key's node binding demands of client_name.
+func sameHost(nodeURL, clientName string) bool {
+	named, err := url.Parse(clientName)
+	return err == nil && gate.ParseNodeBinding(nodeURL).Matches(named.Host)
+}
+
+// withoutQuery drops query and fragment, which may hold tokens, from a client's address.
+func withoutQuery(clientName string) string {
+	if i := strings.IndexAny(clientName, "?#"); i >= 0 {
+		return clientName[:i]
+	}
+	return clientName
+}

@@ -1,0 +1,169 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
+	"github.com/calimero-network/mero-go/services/auth/internal/token"
+)
+
+// The refusals of a refresh. None carries token_expired or invalid_token: clients that see those words on the
+// refresh answer wait for their own refresh, or log out.
+var (
+	errStillValid = fault.New(fault.Unauthenticated, "Access token still valid") // clients match this text
+	errMismatch   = fault.New(fault.Unauthenticated, "access and refresh tokens do not belong to the same session")
+	errReuse      = fault.New(fault.Unauthenticated, "refresh token was used already: the session is ended").Because(identity.TokenReuse)
+	errEnded      = fault.New(fault.Unauthenticated, "the session or its key has been revoked").Because(identity.TokenRevoked)
+	errHost       = fault.New(fault.Forbidden, "the token is not valid for this host").Because(identity.InvalidNode)
+)
+
+// Refresh exchanges a refresh token for the next pair of its family. access is the pair's access token, which
+// must be (nearly) used up and of the same family. host is where the request was sent to.
+func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pair, error) {
+	claims, err := s.Issuer.Tokens.Verify(refresh, token.Refresh)
+	if err != nil {
+		return Pair{}, fault.Wrap(err, fault.Unauthenticated, "invalid refresh token")
+	}
+	stillValid, err := s.inspectAccess(access, claims)
+	if err != nil {
+		return Pair{}, err
+	}
+	if !s.HostAllowed(gate.ParseNodeBinding(claims.NodeURL), host) {
+		return Pair{}, errHost
+	}
+	if stillValid {
+		return Pair{}, s.presentedEarly(ctx, claims)
+	}
+	var family store.Family
+	var refusal error
+	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		family, refusal, err = s.rotate(tx, claims)
+		return err
+	})
+	switch {
+	case err != nil:
+		return Pair{}, err
+	case refusal != nil:
+		return Pair{}, refusal
+	}
+	pair, err := s.Issuer.Sign(family)
+	if errors.Is(err, token.ErrUnknownKID) {
+		return Pair{}, fault.Wrap(err, fault.Unauthenticated, "the secret of this session was retired, log in again")
+	}
+	return pair, err
+}
+
+// inspectAccess reports whether the access token still has life left, or refuses a pair that does not belong
+// together. A token whose secret is retired counts as expired: its family and subject are read unverified,
+// which is enough, because the refresh token alone authenticates.
+func (s *Service) inspectAccess(access string, refresh token.Claims) (stillValid bool, err error) {
+	seen, err := s.Issuer.Tokens.Inspect(access)
+	if err != nil {
+		return false, fault.Wrap(err, fault.Unauthenticated, "invalid access token")
+	}
+	if seen.Family != refresh.Family || seen.Subject != refresh.Subject {
+		return false, errMismatch
+	}
+	if !seen.Verified {
+		return false, nil
+	}
+	window := min(s.RefreshWindow, time.Duration(seen.Expires-seen.IssuedAt)*time.Second/4)
+	left := time.Unix(seen.Expires, 0).Sub(s.Now())
+	return left > window, nil
+}
+
+// presentedEarly refuses a refresh that came too soon. If the token presented is the successor of a rotation
+// still in its grace period, the grace ends: its owner evidently has it.
+func (s *Service) presentedEarly(ctx context.Context, claims token.Claims) error {
+	var f store.Family
+	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		f, err = tx.Family(claims.Family)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return errEnded
+	case err != nil:
+		return err
+	case f.Current.RefreshID != claims.ID || !s.inGrace(f):
+		return errStillValid
+	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		f, err := tx.Family(claims.Family)
+		if err != nil || f.Current.RefreshID != claims.ID {
+			return err
+		}
+		f.SuccessorPresented = true
+		return tx.SaveFamily(f)
+	})
+	if err != nil {
+		return err
+	}
+	return errStillValid
+}
+
+func (s *Service) inGrace(f store.Family) bool {
+	return f.PreviousRefreshID != "" && !f.SuccessorPresented &&
+		s.Now().Sub(time.Unix(f.RotatedAt, 0)) <= s.RefreshGrace
+}
+
+// rotate decides and performs one refresh. A refusal that must be stored (the revocation of a family whose
+// token was reused) comes back as refusal with a nil error, so that the transaction commits.
+func (s *Service) rotate(tx *store.Tx, claims token.Claims) (f store.Family, refusal, err error) {
+	f, err = tx.Family(claims.Family)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return f, errEnded, nil
+	case err != nil:
+		return f, nil, err
+	case f.RevokedAt != 0 || f.Key != claims.Subject:
+		return f, errEnded, nil
+	}
+	permissions, err := s.liveKey(tx, f.Key)
+	if errors.Is(err, errEnded) {
+		return f, errEnded, nil
+	}
+	if err != nil {
+		return f, nil, err
+	}
+	switch claims.ID {
+	case f.Current.RefreshID:
+		f = s.Issuer.next(f, permissions)
+		if err := s.Issuer.Cover(tx, f); err != nil {
+			return f, nil, err
+		}
+		return f, nil, tx.SaveFamily(f)
+	case f.PreviousRefreshID:
+		if s.inGrace(f) {
+			return f, nil, nil
+		}
+	}
+	return f, errReuse, tx.RevokeFamily(f.ID, s.Now())
+}
+
+// liveKey returns the present permissions of a key that is live, as is its root; else errEnded.
+func (s *Service) liveKey(tx *store.Tx, id string) ([]string, error) {
+	now := s.Now()
+	key, err := tx.Key(id)
+	if errors.Is(err, store.ErrNotFound) || (err == nil && !key.Live(now)) {
+		return nil, errEnded
+	}
+	if err != nil {
+		return nil, err
+	}
+	if key.Type == store.Client {
+		root, err := tx.Key(key.RootKeyID)
+		if errors.Is(err, store.ErrNotFound) || (err == nil && !root.Live(now)) {
+			return nil, errEnded
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return tx.Permissions(id)
+}
