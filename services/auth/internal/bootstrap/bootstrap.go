@@ -284,3 +284,14 @@ func (s *Service) removeFile() error {
 	}
 	return nil
 }
+
+// IsOpen reports whether the store still waits for its first root key.
+func (s *Service) IsOpen(ctx context.Context) (bool, error) {
+	open := false
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		b, err := tx.Bootstrap()
+		open = !b.Closed && !tx.AnyRootEver()
+		return err
+	})
+	return open, err
+}

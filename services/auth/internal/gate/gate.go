@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
-	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/route"
@@ -80,12 +79,15 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 	}
 	path, query, canonicalErr := route.Canonical(t.uri)
 	canonical := canonicalErr == nil
-	if canonical && g.AllowPreflight && t.method == http.MethodOptions && cors.IsPreflightHeader(r.Header) {
-		return d, nil
-	}
-	if canonical && g.Table.Public(t.method, path) {
-		d.Session = g.optional(r, t.host)
-		return d, nil
+	var match route.Match // of a target that is not canonical: none, so for admin only
+	if canonical {
+		if g.AllowPreflight && isPreflight(t.method, r.Header) {
+			return d, nil
+		}
+		if match, _ = g.Table.Lookup(t.method, path); match.Public() {
+			d.Session = g.optional(r, t.host)
+			return d, nil
+		}
 	}
 	raw, err := g.credential(r.Header, path, query, canonical)
 	if err != nil {
@@ -100,12 +102,18 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 		return d, errNode
 	case !canonical:
 		return d, fault.Wrap(canonicalErr, errTarget.Code, errTarget.Message).Because(errTarget.Reason)
-	case session.header.tooLong || !g.Table.Allows(t.method, path, session.Set, g.EnforcesPermissions):
+	case session.header.tooLong || !match.Allowed(session.Set, g.EnforcesPermissions):
 		return d, errPermission
 	}
 	d.Session = session
 	d.Assertion = g.assert(session, t)
 	return d, nil
+}
+
+// isPreflight reports whether a browser asks for leave to make a cross-origin request (Fetch, CORS-preflight
+// request). It carries no credential, and the node answers it without reaching a handler.
+func isPreflight(method string, h http.Header) bool {
+	return method == http.MethodOptions && len(h["Origin"]) == 1 && len(h["Access-Control-Request-Method"]) == 1
 }
 
 // probe answers the plain form: who is this token?
@@ -114,7 +122,11 @@ func (g *Gate) probe(r *http.Request) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return g.Admit(r.Context(), raw, g.RequestHost(r))
+	session, err := g.Admit(r.Context(), raw, g.RequestHost(r))
+	if g.PlainProxy != Probe {
+		session = nil // a proxy that lost the target must not learn an identity to inject
+	}
+	return session, err
 }
 
 // Admit verifies a credential that was presented to mero-auth itself, at host.
@@ -195,7 +207,8 @@ func credentialText(text string) (string, error) {
 
 // assert signs what the node will be told, for the method and target that it will receive.
 func (g *Gate) assert(s *Session, t *target) string {
-	return g.Assertions.Ring().Sign(g.AssertionBind, assertion.Claim{
+	return g.Assertions.Sign(assertion.Claim{
+		Bind:        g.AssertionBind,
 		Key:         s.KeyID,
 		Permissions: s.header.permissions[0],
 		Expires:     s.header.expires[0],
@@ -223,4 +236,12 @@ func (d Decision) WriteIdentity(h http.Header) {
 	h[identity.HeaderKey], h[identity.HeaderUser] = key, user
 	h[identity.HeaderPermissions], h[identity.HeaderExpires] = permissions, expires
 	h[identity.HeaderAssertion] = proof
+}
+
+// WriteAdmin sets the headers with which answers of the administration routes name the caller.
+func (s *Session) WriteAdmin(h http.Header) {
+	h[identity.HeaderUser] = s.header.key
+	if len(s.Permissions) > 0 && !s.header.tooLong {
+		h[identity.HeaderPermissions] = s.header.permissions
+	}
 }

@@ -106,13 +106,14 @@ var (
 
 func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 	secretEpoch := s.SecretEpoch()
-	claims, err := s.Tokens.Verify(raw, token.Access)
+	verified, err := s.Tokens.Verify(raw, token.KindAccess)
 	switch {
 	case errors.Is(err, token.ErrExpired):
 		return nil, errExpired
 	case err != nil:
 		return nil, fault.Wrap(err, fault.Unauthenticated, errInvalid.Message).Because(identity.InvalidToken)
 	}
+	claims := verified.Claims()
 	session := &Session{KeyID: claims.Subject, Family: claims.Family, Expires: claims.Expires, secretEpoch: secretEpoch}
 	session.exactExpiry = claims.Expires + int64(s.Leeway/time.Second)
 	// Cells first, records second: see store.cells.

@@ -105,13 +105,12 @@ func (i *Issuer) covered(f store.Family) {
 func (i *Issuer) Sign(f store.Family) (Pair, error) {
 	i.covered(f)
 	claims := token.Claims{
-		Kind:        token.Access,
+		Kind:        token.KindAccess,
 		Subject:     f.Key,
 		ID:          f.Current.AccessID,
 		Family:      f.ID,
 		NodeURL:     f.Current.NodeURL,
 		IssuedAt:    f.Current.IssuedAt,
-		NotBefore:   f.Current.IssuedAt,
 		Expires:     f.Current.AccessExpiry,
 		Permissions: f.Current.Permissions,
 	}
@@ -122,7 +121,7 @@ func (i *Issuer) Sign(f store.Family) (Pair, error) {
 	if f.Current.RefreshID == "" {
 		return Pair{Access: access}, nil
 	}
-	claims.Kind, claims.ID, claims.Expires = token.Refresh, f.Current.RefreshID, f.Current.RefreshExpiry
+	claims.Kind, claims.ID, claims.Expires = token.KindRefresh, f.Current.RefreshID, f.Current.RefreshExpiry
 	refresh, err := i.Tokens.SignWith(f.Current.RefreshKID, claims)
 	if err != nil {
 		return Pair{}, fmt.Errorf("sign the refresh token: %w", err)

@@ -25,10 +25,11 @@ var (
 // Refresh exchanges a refresh token for the next pair of its family. access is the pair's access token, which
 // must be (nearly) used up and of the same family. host is where the request was sent to.
 func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pair, error) {
-	claims, err := s.Issuer.Tokens.Verify(refresh, token.Refresh)
+	verified, err := s.Issuer.Tokens.Verify(refresh, token.KindRefresh)
 	if err != nil {
 		return Pair{}, fault.Wrap(err, fault.Unauthenticated, "invalid refresh token")
 	}
+	claims := verified.Claims()
 	stillValid, err := s.inspectAccess(access, claims)
 	if err != nil {
 		return Pair{}, err
@@ -62,14 +63,14 @@ func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pa
 // together. A token whose secret is retired counts as expired: its family and subject are read unverified,
 // which is enough, because the refresh token alone authenticates.
 func (s *Service) inspectAccess(access string, refresh token.Claims) (stillValid bool, err error) {
-	seen, err := s.Issuer.Tokens.Inspect(access)
+	seen, err := s.Issuer.Tokens.InspectAccess(access)
 	if err != nil {
 		return false, fault.Wrap(err, fault.Unauthenticated, "invalid access token")
 	}
 	if seen.Family != refresh.Family || seen.Subject != refresh.Subject {
 		return false, errMismatch
 	}
-	if !seen.Verified {
+	if seen.State != token.Live {
 		return false, nil
 	}
 	window := min(s.RefreshWindow, time.Duration(seen.Expires-seen.IssuedAt)*time.Second/4)

@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
+)
+
+// statusOf is the one table from class of failure to HTTP status.
+var statusOf = map[fault.Code]int{
+	fault.Invalid:          http.StatusBadRequest,
+	fault.Unprocessable:    http.StatusUnprocessableEntity,
+	fault.Unauthenticated:  http.StatusUnauthorized,
+	fault.Forbidden:        http.StatusForbidden,
+	fault.NotFound:         http.StatusNotFound,
+	fault.Conflict:         http.StatusConflict,
+	fault.MethodNotAllowed: http.StatusMethodNotAllowed,
+	fault.UnsupportedMedia: http.StatusUnsupportedMediaType,
+	fault.TooLarge:         http.StatusRequestEntityTooLarge,
+	fault.RateLimited:      http.StatusTooManyRequests,
+	fault.Unavailable:      http.StatusServiceUnavailable,
+	fault.NotImplemented:   http.StatusNotImplemented,
+	fault.Internal:         http.StatusInternalServerError,
+}
+
+// envelope is the body of every answer: data or an error text, which clients expect to be a plain string.
+type envelope struct {
+	Data  any     `json:"data"`
+	Error *string `json:"error"`
+}
+
+func ok(c echo.Context, data any) error {
+	return c.JSON(http.StatusOK, envelope{Data: data})
+}
+
+// statusClientGone is what the log shows when the client left before the answer, as nginx does.
+const statusClientGone = 499
+
+// fail writes err; it is the only place that turns an error into an answer and the only one that logs it.
+func (s *server) fail(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	ctx := c.Request().Context()
+	if routing, is := errors.AsType[*echo.HTTPError](err); is {
+		err = routingFault(routing)
+	}
+	status := statusOf[fault.CodeOf(err)]
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		c.Response().Status = statusClientGone
+		return
+	}
+	message := fault.MessageOf(err)
+	level := slog.LevelDebug
+	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
+		level = slog.LevelError
+	}
+	s.Log.Log(ctx, level, "request refused", "status", status, "reason", fault.ReasonOf(err), "error", err.Error())
+	h := c.Response().Header()
+	writeReason(h, status, err)
+	body := envelope{Error: &message}
+	if refused, is := errors.AsType[*detailed](err); is {
+		body.Data = refused.data
+	}
+	if c.Request().Method == http.MethodHead {
+		err = c.NoContent(status)
+	} else {
+		err = c.JSON(status, body)
+	}
+	if err != nil {
+		s.Log.DebugContext(ctx, "the answer could not be written", "error", err)
+	}
+}
+
+// detailed is a refusal with data beside the error text, for clients that read a status there.
+type detailed struct {
+	error
+	data any
+}
+
+func (d *detailed) Unwrap() error { return d.error }
+
+func routingFault(e *echo.HTTPError) error {
+	switch e.Code {
+	case http.StatusNotFound:
+		return fault.New(fault.NotFound, "no such route")
+	case http.StatusMethodNotAllowed:
+		return fault.New(fault.MethodNotAllowed, "method not allowed")
+	case http.StatusRequestEntityTooLarge:
+		return fault.New(fault.TooLarge, "the body is too large")
+	}
+	return e
+}
+
+// writeReason sets the headers that tell a machine why: X-Auth-Error, WWW-Authenticate (RFC 6750 section 3) on
+// 401, Retry-After where known.
+func writeReason(h http.Header, status int, err error) {
+	reason := fault.ReasonOf(err)
+	if reason != "" {
+		h.Set(identity.HeaderError, reason)
+	}
+	if status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", bearerChallenge(reason))
+	}
+	if after := fault.RetryAfterOf(err); after > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
+	}
+	h.Set("Cache-Control", "no-store")
+}
+
+// bearerChallenge returns the WWW-Authenticate value of a refusal: no error code when no token was presented.
+func bearerChallenge(reason string) string {
+	if reason == "" || reason == identity.MissingToken {
+		return `Bearer realm="mero"`
+	}
+	return `Bearer realm="mero", error="invalid_token", error_description="` + reason + `"`
+}

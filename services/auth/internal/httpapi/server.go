@@ -1,0 +1,190 @@
+// Package httpapi is the HTTP surface of mero-auth: it decodes, calls a use case and encodes. It is the only
+// importer of echo.
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/calimero-network/mero-go/pkg/cors"
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/keys"
+	"github.com/calimero-network/mero-go/services/auth/internal/login"
+	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
+)
+
+// MaxHeader is the header limit of the data plane in bytes: large enough that the gate itself, and not the HTTP
+// library with a 431, refuses tokens and targets that are too long.
+const MaxHeader = 128 << 10
+
+// Deps is what the surface serves. All fields are required unless noted.
+type Deps struct {
+	Gate       *gate.Gate
+	Login      *login.Service
+	Keys       *keys.Service
+	Challenges challenge.Service
+	Metrics    *metrics.Metrics
+	Ready      func(context.Context) error // nil when the store takes writes
+
+	CORS      *cors.Policy
+	Headers   SecurityHeaders
+	MaxBody   int64  // bytes
+	PublicURL string // "" when unknown
+	Trusted   []netip.Prefix
+	Version   string
+	Started   time.Time
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+type server struct {
+	Deps
+	securityHeaders map[string][]string
+	echo            *echo.Echo
+}
+
+// DataPlane returns the handler of the public listener.
+func DataPlane(d Deps) (http.Handler, error) {
+	s := &server{Deps: d, securityHeaders: d.Headers.render(d.PublicURL)}
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.fail
+	e.Renderer = pages{}
+	e.Use(s.observe, s.recoverPanic, s.decorate, s.canonical)
+	s.echo = e
+	if err := s.mount(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ServeHTTP answers the gate's questions itself and routes everything else.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if isValidate(r) {
+		s.validate(w, r)
+		return
+	}
+	s.echo.ServeHTTP(w, r)
+}
+
+// mount registers every row of the route table that has a handler. A documented row without one answers 501; a
+// handler without a row is a programming error that stops the start.
+func (s *server) mount() error {
+	handlers := s.handlers()
+	for row := range route.Auth.All() {
+		h, found := handlers[row.Op]
+		delete(handlers, row.Op)
+		if !found {
+			h = notImplemented
+		}
+		s.echo.Add(row.Method, echoPattern(row.Pattern), s.guard(h))
+		if row.Method == http.MethodGet {
+			s.echo.Add(http.MethodHead, echoPattern(row.Pattern), s.guard(h))
+		}
+	}
+	for op := range handlers {
+		return errNoRow(op)
+	}
+	return nil
+}
+
+func notImplemented(echo.Context) error {
+	return fault.New(fault.NotImplemented, "this route is not available in this version")
+}
+
+// callerKey is where guard leaves the session for the handler.
+const callerKey = "session"
+
+func caller(c echo.Context) *gate.Session {
+	session, _ := c.Get(callerKey).(*gate.Session)
+	return session
+}
+
+// observe gives the request an id and writes one line and one count for it.
+func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		started := s.Now()
+		r := c.Request()
+		id := reqctx.NewRequestID(r.Header.Get(reqctx.HeaderRequestID))
+		ctx := reqctx.WithRequestID(r.Context(), id)
+		c.SetRequest(r.WithContext(ctx))
+		c.Response().Header().Set(reqctx.HeaderRequestID, id)
+		if err := next(c); err != nil {
+			s.fail(err, c)
+		}
+		pattern := c.Path()
+		if pattern == "" {
+			pattern = "none"
+		}
+		status, elapsed := c.Response().Status, s.Now().Sub(started)
+		s.Metrics.Served(r.Method, pattern, status, elapsed)
+		attrs := []slog.Attr{
+			slog.String("method", r.Method), slog.String("route", pattern), slog.Int("status", status),
+			slog.Duration("duration", elapsed), slog.String("reason", c.Response().Header().Get(identity.HeaderError)),
+		}
+		if session := caller(c); session != nil {
+			attrs = append(attrs, slog.String("key_id", session.KeyID))
+		}
+		s.Log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+		return nil
+	}
+}
+
+// recoverPanic turns a panic into a 500 with the stack in the log; one bad request must not end the service.
+func (s *server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
+					panic(p)
+				}
+				err = panicked(p)
+			}
+		}()
+		return next(c)
+	}
+}
+
+// decorate sets the headers of every answer and answers preflights.
+func (s *server) decorate(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		for name, values := range s.securityHeaders {
+			h[name] = values
+		}
+		if s.CORS.Preflight(c.Response(), c.Request()) {
+			return nil
+		}
+		s.CORS.Apply(h, c.Request())
+		return next(c)
+	}
+}
+
+// canonical refuses a target that has more than one reading; the router must not guess.
+func (s *server) canonical(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if _, _, err := route.Canonical(c.Request().RequestURI); err != nil {
+			return fault.Wrap(err, fault.NotFound, "no such route")
+		}
+		return next(c)
+	}
+}
+
+func errorBody(message string) []byte {
+	body, err := json.Marshal(envelope{Error: &message})
+	if err != nil {
+		panic("httpapi: a string does not encode: " + err.Error())
+	}
+	return append(body, '\n')
+}

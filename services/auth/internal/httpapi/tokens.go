@@ -1,0 +1,191 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/services/auth/internal/login"
+)
+
+// pairBody is a token pair as clients expect it: with an error member of its own.
+type pairBody struct {
+	AccessToken  string  `json:"access_token"`
+	RefreshToken string  `json:"refresh_token"`
+	Error        *string `json:"error"`
+}
+
+func okPair(c echo.Context, p login.Pair) error {
+	return ok(c, pairBody{AccessToken: p.Access, RefreshToken: p.Refresh})
+}
+
+func (s *server) challenge(c echo.Context) error {
+	text, claims, err := s.Challenges.Issue()
+	if err != nil {
+		return err
+	}
+	return ok(c, map[string]string{"challenge": text, "nonce": claims.NonceText(), "message_nonce": claims.ID})
+}
+
+type tokenBody struct {
+	AuthMethod   *string         `json:"auth_method"`
+	PublicKey    *string         `json:"public_key"`
+	ClientName   *string         `json:"client_name"`
+	Timestamp    *uint64         `json:"timestamp"` // required by the protocol, believed by nobody
+	Permissions  []string        `json:"permissions"`
+	ProviderData json.RawMessage `json:"provider_data"`
+}
+
+// request checks the body of POST /auth/token in the order in which the reference does.
+func (b tokenBody) request() (login.Request, error) {
+	var r login.Request
+	var err error
+	if r.AuthMethod, err = required("auth_method", b.AuthMethod); err != nil {
+		return r, err
+	}
+	if r.PublicKey, err = required("public_key", b.PublicKey); err != nil {
+		return r, err
+	}
+	if r.ClientName, err = required("client_name", b.ClientName); err != nil {
+		return r, err
+	}
+	if b.Timestamp == nil {
+		return r, fault.New(fault.Invalid, "Invalid JSON: missing field `timestamp`")
+	}
+	if len(b.ProviderData) == 0 {
+		return r, fault.New(fault.Invalid, "Invalid JSON: missing field `provider_data`")
+	}
+	if len(r.ClientName) > login.MaxClientName {
+		return r, fault.New(fault.Unprocessable, fmt.Sprintf("Validation error: client_name: longer than %d bytes", login.MaxClientName))
+	}
+	if !validMethodName(r.AuthMethod) {
+		return r, fault.New(fault.Invalid, "Authentication method must contain valid characters")
+	}
+	if r.PublicKey = plain(r.PublicKey); r.PublicKey == "" {
+		return r, fault.New(fault.Invalid, "Public key cannot be empty after sanitization")
+	}
+	if r.ClientName = plain(r.ClientName); r.ClientName == "" {
+		return r, fault.New(fault.Invalid, "Client name cannot be empty after sanitization")
+	}
+	r.ProviderData = b.ProviderData
+	return r, nil
+}
+
+// validMethodName accepts [A-Za-z0-9_-]; a name with anything else is refused, never cleaned into a known one.
+func validMethodName(s string) bool {
+	return len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
+}
+
+func (s *server) token(c echo.Context) error {
+	var body tokenBody
+	if err := s.decode(c, &body); err != nil {
+		return err
+	}
+	request, err := body.request()
+	if err != nil {
+		return err
+	}
+	request.Peer = s.clientPrefix(c.Request())
+	pair, err := s.Login.Token(c.Request().Context(), request)
+	s.Metrics.LoggedIn(s.providerName(request.AuthMethod), err)
+	if err != nil {
+		return err
+	}
+	return okPair(c, pair)
+}
+
+// providerName returns the canonical name for a metric label, which must never be the client's text.
+func (s *server) providerName(method string) string {
+	if p := s.Login.Provider(method); p != nil {
+		return p.Name()
+	}
+	return "unknown"
+}
+
+type refreshBody struct {
+	AccessToken  *string `json:"access_token"`
+	RefreshToken *string `json:"refresh_token"`
+}
+
+func (s *server) refresh(c echo.Context) error {
+	var body refreshBody
+	if err := s.decode(c, &body); err != nil {
+		return err
+	}
+	access, err := required("access_token", body.AccessToken)
+	if err != nil {
+		return err
+	}
+	refresh, err := required("refresh_token", body.RefreshToken)
+	if err != nil {
+		return err
+	}
+	pair, err := s.Login.Refresh(c.Request().Context(), access, refresh, s.Gate.RequestHost(c.Request()))
+	s.Metrics.Refreshed(err)
+	if err != nil {
+		return err
+	}
+	return okPair(c, pair)
+}
+
+type providerBody struct {
+	Name        string         `json:"name"`
+	Type        string         `json:"type"`
+	Description string         `json:"description"`
+	Configured  bool           `json:"configured"`
+	Config      map[string]any `json:"config"`
+}
+
+func (s *server) providers(c echo.Context) error {
+	list := make([]providerBody, 0, len(s.Login.Providers))
+	for _, p := range s.Login.Providers {
+		info := p.Info()
+		config := info.Config
+		if config == nil {
+			config = map[string]any{}
+		}
+		if !info.Configured {
+			config["reason"] = info.Reason
+		}
+		list = append(list, providerBody{p.Name(), info.Type, info.Description, info.Configured, config})
+	}
+	open, err := s.Login.Bootstrap.IsOpen(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return ok(c, map[string]any{"count": len(list), "providers": list, "bootstrap_required": open})
+}
+
+func (s *server) identity(c echo.Context) error {
+	names := make([]string, 0, len(s.Login.Providers))
+	for _, p := range s.Login.Providers {
+		names = append(names, p.Name())
+	}
+	return ok(c, map[string]any{
+		"service": "calimero-auth", "version": s.Version, "authentication_mode": "forward", "providers": names,
+	})
+}
+
+// health always answers 200, as clients expect of a probe that only asks whether somebody is there; readiness
+// is for the operators' listener.
+func (s *server) health(c echo.Context) error {
+	alive, storage := "alive", true
+	if err := s.Ready(c.Request().Context()); err != nil {
+		alive, storage = "not_alive", false
+	}
+	return ok(c, map[string]any{"status": alive, "storage": storage, "uptime_seconds": int64(s.Now().Sub(s.Started).Seconds())})
+}
+
+// loginPage stands in for the login application with what people can do without it.
+func (s *server) loginPage(c echo.Context) error {
+	address := s.PublicURL
+	if address == "" {
+		address = "http://" + c.Request().Host
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.Render(http.StatusOK, "login", map[string]any{"Address": address, "Providers": s.Login.Providers})
+}

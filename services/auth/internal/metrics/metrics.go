@@ -1,0 +1,148 @@
+// Package metrics counts what mero-auth does, for Prometheus. No label value ever comes from a client.
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+)
+
+// Metrics holds the collectors of one instance.
+type Metrics struct {
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	logins    *prometheus.CounterVec
+	refreshes *prometheus.CounterVec
+	validated map[outcome]prometheus.Counter
+	decision  prometheus.Histogram
+}
+
+// outcome of a question to the gate. The counters are resolved once: the hot path must not hash labels.
+type outcome struct {
+	form   gate.Form
+	result string
+}
+
+// Results of a question that are no X-Auth-Error word.
+const (
+	resultAllowed = "allowed"
+	resultError   = "error"
+)
+
+var (
+	forms   = []gate.Form{gate.Probe, gate.Nginx, gate.Traefik, gate.Caddy, gate.HAProxy, gate.Envoy}
+	results = []string{
+		resultAllowed, resultError, identity.MissingToken, identity.InvalidToken, identity.TokenExpired, identity.TokenRevoked,
+		identity.InvalidNode, identity.InvalidTarget, identity.PermissionDenied,
+	}
+)
+
+// New returns the collectors. cache reports the hits and misses of the token cache.
+func New(version string, cache func() (hits, misses uint64)) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mero_auth_http_requests_total", Help: "Requests answered, by method, route pattern and status.",
+		}, []string{"method", "route", "status"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "mero_auth_http_request_duration_seconds", Help: "Time to answer a request, by route pattern.", Buckets: prometheus.DefBuckets,
+		}, []string{"route"}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mero_auth_logins_total", Help: "Logins, by provider and outcome.",
+		}, []string{"provider", "outcome"}),
+		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mero_auth_refreshes_total", Help: "Refreshes, by outcome.",
+		}, []string{"outcome"}),
+		decision: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "mero_auth_validate_duration_seconds", Help: "Time to answer a question to the gate.",
+			Buckets: []float64{5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5},
+		}),
+		validated: make(map[outcome]prometheus.Counter, len(forms)*len(results)),
+	}
+	validated := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mero_auth_validate_total", Help: "Questions to the gate, by proxy form and result.",
+	}, []string{"proxy", "result"})
+	for _, f := range forms {
+		for _, r := range results {
+			name := string(f)
+			if f == gate.Probe {
+				name = "none"
+			}
+			m.validated[outcome{f, r}] = validated.WithLabelValues(name, r)
+		}
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "mero_auth_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	hits := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "mero_auth_token_cache_hits_total", Help: "Tokens that the cache knew.",
+	}, func() float64 { h, _ := cache(); return float64(h) })
+	misses := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "mero_auth_token_cache_misses_total", Help: "Tokens that had to be verified.",
+	}, func() float64 { _, n := cache(); return float64(n) })
+	m.registry.MustRegister(m.requests, m.durations, m.logins, m.refreshes, m.decision, validated, build, hits, misses,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics in the Prometheus text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+// Served counts one answered request. route is the pattern, never the path.
+func (m *Metrics) Served(method, route string, status int, elapsed time.Duration) {
+	m.requests.WithLabelValues(knownMethod(method), route, strconv.Itoa(status)).Inc()
+	m.durations.WithLabelValues(route).Observe(elapsed.Seconds())
+}
+
+// knownMethod keeps a client from making labels by inventing methods.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return "other"
+}
+
+// Validated counts one answer of the gate. reason is "" for an allowed question.
+func (m *Metrics) Validated(form gate.Form, reason string, broken bool, elapsed time.Duration) {
+	switch {
+	case broken:
+		reason = resultError
+	case reason == "":
+		reason = resultAllowed
+	}
+	if c, known := m.validated[outcome{form, reason}]; known {
+		c.Inc()
+	}
+	m.decision.Observe(elapsed.Seconds())
+}
+
+// LoggedIn counts one login. provider must be a configured name.
+func (m *Metrics) LoggedIn(provider string, err error) {
+	m.logins.WithLabelValues(provider, outcomeOf(err)).Inc()
+}
+
+// Refreshed counts one refresh.
+func (m *Metrics) Refreshed(err error) { m.refreshes.WithLabelValues(outcomeOf(err)).Inc() }
+
+func outcomeOf(err error) string {
+	if err == nil {
+		return "success"
+	}
+	if reason := fault.ReasonOf(err); reason != "" {
+		return reason
+	}
+	return string(fault.CodeOf(err))
+}
