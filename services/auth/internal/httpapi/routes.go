@@ -36,7 +36,9 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 	}
 }
 
-func errNoRow(op string) error { return fmt.Errorf("httpapi: operation %q has no row in the route table", op) }
+func errNoRow(op string) error {
+	return fmt.Errorf("httpapi: operation %q has no row in the route table", op)
+}
 
 // echoPattern writes a pattern of the route table as the router wants it.
 func echoPattern(pattern string) string {

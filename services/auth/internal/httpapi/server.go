@@ -35,7 +35,7 @@ type Deps struct {
 	Keys       *keys.Service
 	Challenges challenge.Service
 	Metrics    *metrics.Metrics
-	Ready      func(context.Context) error // nil when the store takes writes
+	Readable   func(context.Context) error // nil when the store can be read
 
 	CORS      *cors.Policy
 	Headers   SecurityHeaders

@@ -174,7 +174,7 @@ func (s *server) identity(c echo.Context) error {
 // is for the operators' listener.
 func (s *server) health(c echo.Context) error {
 	alive, storage := "alive", true
-	if err := s.Ready(c.Request().Context()); err != nil {
+	if err := s.Readable(c.Request().Context()); err != nil {
 		alive, storage = "not_alive", false
 	}
 	return ok(c, map[string]any{"status": alive, "storage": storage, "uptime_seconds": int64(s.Now().Sub(s.Started).Seconds())})

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
@@ -124,4 +125,17 @@ func put(tx kv.Tx, bucket, key string, value any) error {
 		return fmt.Errorf("write %s:%s: %w", bucket, key, err)
 	}
 	return nil
+}
+
+// Read reads one small record, to tell whether the store can be read at all.
+func (s *Store) Read(ctx context.Context) error {
+	return s.View(ctx, func(tx *Tx) error {
+		_, err := tx.Bootstrap()
+		return err
+	})
+}
+
+// Probe writes one small record, to tell whether the store takes writes.
+func (s *Store) Probe(ctx context.Context, now time.Time) error {
+	return s.db.Update(ctx, func(tx kv.Tx) error { return put(tx, bucketSystem, "probe", now.Unix()) })
 }

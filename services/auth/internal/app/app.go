@@ -1,0 +1,321 @@
+// Package app wires mero-auth together and runs it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/pkg/buildinfo"
+	"github.com/calimero-network/mero-go/pkg/cors"
+	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
+	"github.com/calimero-network/mero-go/services/auth/internal/control"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/httpapi"
+	"github.com/calimero-network/mero-go/services/auth/internal/keys"
+	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+	"github.com/calimero-network/mero-go/services/auth/internal/login"
+	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
+	"github.com/calimero-network/mero-go/services/auth/internal/provider"
+	"github.com/calimero-network/mero-go/services/auth/internal/seal"
+	"github.com/calimero-network/mero-go/services/auth/internal/secret"
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
+	"github.com/calimero-network/mero-go/services/auth/internal/token"
+)
+
+// Limits of the data plane beyond those of package serve. A body of the largest size must arrive within the
+// read time-out, the longest password hash queue must fit into the write time-out.
+const (
+	readTimeout  = 15 * time.Second
+	writeTimeout = 30 * time.Second
+)
+
+// Options are what a caller other than the command may replace.
+type Options struct {
+	Now func() time.Time // time.Now when nil
+	Log *slog.Logger
+}
+
+// App is one instance. Nothing in it is shared with another.
+type App struct {
+	cfg config.Config
+	log *slog.Logger
+	now func() time.Time
+
+	db         kv.DB
+	records    *store.Store
+	secrets    *secret.Keyring
+	assertions *assertion.File
+	bootstrap  *bootstrap.Service
+	gate       *gate.Gate
+	login      *login.Service
+
+	servers  []*serve.Server
+	stopping atomic.Bool
+	cleanups []func() error // run last to first
+}
+
+// New opens the store, prepares the secrets and listens, but serves nothing yet. The caller runs the App or
+// closes it.
+func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
+	a := &App{cfg: cfg, log: o.Log, now: o.Now}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (a *App) open(ctx context.Context) error {
+	db, err := openStorage(a.cfg.Storage, a.log)
+	if err != nil {
+		return err
+	}
+	a.db = db
+	a.cleanups = append(a.cleanups, db.Close)
+	if a.records, err = store.Open(ctx, db); err != nil {
+		return err
+	}
+	if err := a.openSecrets(ctx); err != nil {
+		return err
+	}
+	codec, err := a.codec()
+	if err != nil {
+		return err
+	}
+	challenges := challenge.Service{Codec: codec, Now: a.now}
+	providers := openProviders(a.cfg, a.records, challenges, a.now)
+	a.bootstrap = &bootstrap.Service{
+		Store: a.records, Dir: a.cfg.Storage.Path, Mode: a.cfg.Bootstrap.Mode,
+		Configured: a.cfg.Bootstrap.Secret.Reveal(), Now: a.now, Log: a.log,
+	}
+	if err := a.provision(ctx, providers); err != nil {
+		return err
+	}
+	if err := a.announce(ctx); err != nil {
+		return err
+	}
+	if err := a.openGate(codec); err != nil {
+		return err
+	}
+	return a.listen(ctx, codec, challenges, providers)
+}
+
+// openSecrets opens the master key, the signing secrets and the key that gate and node share.
+func (a *App) openSecrets(ctx context.Context) error {
+	sealer, err := seal.Open(ctx, a.db, seal.Options{
+		KeyFile: a.cfg.Secrets.MasterKeyFile, Key: a.cfg.Secrets.MasterKey.Reveal(),
+	})
+	if err != nil {
+		return err
+	}
+	a.secrets, err = secret.Open(ctx, a.db, sealer, secret.Options{
+		Now: a.now, Rotation: a.cfg.Secrets.Rotation, Grace: a.cfg.Secrets.Grace, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := assertion.Create(a.cfg.Assertion.KeyFile); err != nil {
+		return fmt.Errorf("assertion.key_file: %w", err)
+	}
+	if a.assertions, err = assertion.Open(a.cfg.Assertion.KeyFile, a.now); err != nil {
+		return fmt.Errorf("assertion.key_file: %w", err)
+	}
+	return nil
+}
+
+func (a *App) codec() (*token.Codec, error) {
+	return token.New(token.Options{
+		Issuer: a.cfg.JWT.Issuer, Algorithm: a.cfg.JWT.Algorithm, Leeway: a.cfg.JWT.Leeway,
+		MaxLifetime: max(a.cfg.JWT.AccessExpiry, a.cfg.JWT.RefreshExpiry, a.cfg.JWT.MachineMax),
+		Now:         a.now,
+		Signing: func(kind token.Kind) (string, []byte) {
+			key := a.secrets.Signing(secret.Kind(kind))
+			return key.ID, key.Secret
+		},
+		Lookup: func(kind token.Kind, kid string) ([]byte, bool) { return a.secrets.Lookup(secret.Kind(kind), kid) },
+	})
+}
+
+func (a *App) openGate(codec *token.Codec) error {
+	bind, err := assertion.ParseBind(a.cfg.Assertion.Bind)
+	if err != nil {
+		return err
+	}
+	a.gate = &gate.Gate{
+		Sessions: &gate.Sessions{
+			Store: a.records, Tokens: codec, SecretEpoch: a.secrets.Epoch, Leeway: a.cfg.JWT.Leeway, Now: a.now, Log: a.log,
+		},
+		Table:           route.Node,
+		Assertions:      a.assertions,
+		AssertionTTL:    a.cfg.Assertion.TTL,
+		AssertionBind:   bind,
+		TrustedProxies:  a.cfg.Forward.TrustedProxies,
+		QueryTokenPaths: a.cfg.Forward.QueryTokenPaths,
+		AllowPreflight:  a.cfg.Forward.AllowPreflight,
+		PlainProxy:      gate.Form(a.cfg.Forward.PlainProxy),
+
+		EnforcesPermissions: a.cfg.Node.EnforcesPermissions,
+		NodeHosts:           a.cfg.JWT.NodeHosts,
+		Now:                 a.now,
+		Log:                 a.log,
+	}
+	return nil
+}
+
+// announce makes the bootstrap secret of an empty store and says where to find it. The secret itself is never
+// logged; the command prints it on a terminal.
+func (a *App) announce(ctx context.Context) error {
+	shown, err := a.bootstrap.Ensure(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case shown.State == bootstrap.Closed:
+	case a.cfg.Bootstrap.Mode == bootstrap.ModeFirstLogin:
+		a.log.WarnContext(ctx, "bootstrap.mode is first-login: whoever logs in first becomes administrator")
+	case a.cfg.Bootstrap.Secret != "":
+		a.log.InfoContext(ctx, "no root key exists: the first login needs the configured bootstrap secret")
+	default:
+		a.log.InfoContext(ctx, "no root key exists: the first login needs the one-time secret; show it with `mero-auth bootstrap show`",
+			"file", a.bootstrap.Path(), "state", shown.State, "expires", shown.Expires)
+	}
+	return nil
+}
+
+func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challenge.Service, providers []provider.Provider) error {
+	issuer := &login.Issuer{
+		Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
+	}
+	policy, err := cors.New(a.cfg.CORS.AllowAllOrigins, a.cfg.CORS.AllowedOrigins)
+	if err != nil {
+		return fmt.Errorf("cors.allowed_origins: %w", err)
+	}
+	counted := metrics.New(buildinfo.Version, a.gate.Sessions.Counts)
+	a.login = &login.Service{
+		Store: a.records, Issuer: issuer, Providers: providers, Bootstrap: a.bootstrap,
+		RefreshWindow: a.cfg.JWT.RefreshWindow, RefreshGrace: a.cfg.JWT.RefreshGrace,
+		HostAllowed: a.gate.HostAllowed, Now: a.now, Log: a.log,
+	}
+	headers := a.cfg.Security.Headers
+	data, err := httpapi.DataPlane(httpapi.Deps{
+		Gate: a.gate, Login: a.login,
+		Keys:       &keys.Service{Store: a.records, Issuer: issuer, MachineMax: a.cfg.JWT.MachineMax, Now: a.now, Log: a.log},
+		Challenges: challenges, Metrics: counted, Readable: a.records.Read, CORS: policy,
+		Headers: httpapi.SecurityHeaders{
+			Enabled: headers.Enabled, HSTSMaxAge: headers.HSTSMaxAge, HSTSSubdomains: headers.HSTSIncludeSubdomains,
+			FrameOptions: headers.FrameOptions, NoSniff: headers.ContentTypeOptions, ReferrerPolicy: headers.ReferrerPolicy,
+			ConnectSrc: headers.CSP.ConnectSrc,
+		},
+		MaxBody: a.cfg.Security.MaxBodySize, PublicURL: a.cfg.PublicURL, Trusted: a.cfg.Forward.TrustedProxies,
+		Version: buildinfo.Version, Started: a.now(), Now: a.now, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	dataListener, err := a.listenTCP(ctx, "listen_addr", a.cfg.ListenAddr)
+	if err != nil {
+		return err
+	}
+	operatorListener, err := a.listenTCP(ctx, "admin_addr", a.cfg.AdminAddr)
+	if err != nil {
+		return err
+	}
+	socket, err := control.Listen(ctx, a.cfg.Storage.Path)
+	if err != nil {
+		return err
+	}
+	a.cleanups = append(a.cleanups, closer(socket))
+	public := serve.New("data plane", dataListener, data, httpapi.MaxHeader, a.log)
+	public.HTTP.ReadTimeout, public.HTTP.WriteTimeout = readTimeout, writeTimeout
+	operators := serve.New("operators", operatorListener, httpapi.Operator(counted, a.ready, a.log), 16<<10, a.log)
+	operators.HTTP.ReadTimeout, operators.HTTP.WriteTimeout = readTimeout, writeTimeout
+	a.servers = []*serve.Server{public, operators, control.Server(socket, a.bootstrap, a.log)}
+	return nil
+}
+
+func (a *App) listenTCP(ctx context.Context, setting, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	a.cleanups = append(a.cleanups, closer(l))
+	return l, nil
+}
+
+// closer closes a listener that a server may have closed before.
+func closer(l net.Listener) func() error {
+	return func() error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// ready reports why the service cannot take writes, nil when it can.
+func (a *App) ready(ctx context.Context) error {
+	if a.stopping.Load() {
+		return errors.New("stopping")
+	}
+	return a.records.Probe(ctx, a.now())
+}
+
+// Addr returns the addresses of the data plane and of the operators' listener.
+func (a *App) Addr() (data, operators net.Addr) {
+	return a.servers[0].Listener.Addr(), a.servers[1].Listener.Addr()
+}
+
+// Bootstrap returns the bootstrap use case, for the command that prints the secret on a terminal.
+func (a *App) Bootstrap() *bootstrap.Service { return a.bootstrap }
+
+// Reload reads again what may change under a running service: the assertion keys.
+func (a *App) Reload(ctx context.Context) {
+	if err := a.assertions.Reload(); err != nil {
+		a.log.ErrorContext(ctx, "the assertion keys were not read again, the old ones stay", "error", err)
+		return
+	}
+	a.log.InfoContext(ctx, "the assertion keys were read again")
+}
+
+// Run serves until ctx ends, then drains and closes everything. It returns nil after a clean stop.
+func (a *App) Run(ctx context.Context) error {
+	data, operators := a.Addr()
+	a.log.InfoContext(ctx, "mero-auth is up", "version", buildinfo.Version, "listen_addr", data.String(), "admin_addr", operators.String())
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	var rotation error
+	background.Go(func() {
+		defer cancel()
+		rotation = a.secrets.Run(ctx)
+	})
+	background.Go(func() { a.sweep(ctx) })
+	err := serve.Run(ctx, serve.DrainTimeout, func() { a.stopping.Store(true) }, a.servers...)
+	cancel()
+	background.Wait()
+	err = errors.Join(err, rotation, a.Close())
+	a.log.InfoContext(context.WithoutCancel(ctx), "mero-auth has stopped")
+	return err
+}
+
+// Close releases everything, last opened first. It is safe to call again.
+func (a *App) Close() error {
+	var errs []error
+	for i := len(a.cleanups) - 1; i >= 0; i-- {
+		errs = append(errs, a.cleanups[i]())
+	}
+	a.cleanups = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,144 @@
+// Package cli is the command line of mero-auth.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/calimero-network/mero-go/pkg/buildinfo"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
+)
+
+// Exit codes of the commands.
+const (
+	ExitOK     = 0
+	ExitError  = 1 // what went wrong is on stderr
+	ExitUsage  = 2
+	ExitClosed = 3 // bootstrap show: a root key exists or existed, there is no secret any more
+)
+
+// Process is what the command gets from the operating system.
+type Process struct {
+	Args    []string
+	Environ []string
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Reload  <-chan os.Signal // SIGHUP
+}
+
+// exit is an error that carries an exit code and whose text is already printed, or needs no printing.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// command is the state that the sub-commands share.
+type command struct {
+	Process
+	flags config.Flags
+}
+
+// Run executes the command line and returns the exit code.
+func Run(ctx context.Context, p Process) int {
+	c := &command{Process: p}
+	root := c.root()
+	root.SetArgs(p.Args)
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	if code, is := errors.AsType[exit](err); is {
+		return int(code)
+	}
+	fmt.Fprintln(p.Stderr, "mero-auth:", err)
+	if _, is := errors.AsType[*usageError](err); is {
+		return ExitUsage
+	}
+	return ExitError
+}
+
+type usageError struct{ error }
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mero-auth",
+		Short: "Forward authentication for the nodes behind your reverse proxy",
+		Long: `mero-auth logs wallets and passwords in, issues tokens for root and client keys, and answers the
+reverse proxy's question whether a request may reach the node (/auth/validate).
+
+Without a sub-command it serves. Settings come from a TOML file, then the environment (AUTH_JWT__ISSUER=…),
+then flags; docs/configuration.md lists them all.`,
+		Example: `  mero-auth --config /etc/mero/auth.toml
+  AUTH_STORAGE__PATH=/var/lib/mero/auth mero-auth
+  mero-auth bootstrap show`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context()) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	flags := root.PersistentFlags()
+	flags.StringVarP(&c.flags.File, "config", "c", "", "configuration `file` (TOML)")
+	flags.StringVarP(&c.flags.Bind, "bind", "b", "", "data plane `address`, overrides listen_addr")
+	flags.CountVarP(&c.flags.Verbosity, "verbose", "v", "log at debug level")
+	root.AddCommand(
+		&cobra.Command{
+			Use: "serve", Short: "Serve (what mero-auth does without a sub-command)", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context()) },
+		},
+		&cobra.Command{
+			Use: "check-config", Short: "Check the configuration and print the effective one, secrets masked", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return c.checkConfig() },
+		},
+		&cobra.Command{
+			Use: "healthcheck", Short: "Exit 0 when the service on this host is ready, for container health checks", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
+		},
+		c.bootstrapCommand(),
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Fprintln(c.Stdout, "mero-auth", buildinfo.String())
+				return err
+			},
+		},
+	)
+	return root
+}
+
+// load reads the configuration and prints its warnings; a broken one is printed in full.
+func (c *command) load() (config.Config, error) {
+	cfg, warnings, err := config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
+	for _, w := range warnings {
+		fmt.Fprintln(c.Stderr, "mero-auth: warning:", w)
+	}
+	return cfg, err
+}
+
+// logger writes to stderr as configured.
+func (c *command) logger(cfg config.Log) *slog.Logger {
+	level := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[cfg.Level]
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewJSONHandler(c.Stderr, options)
+	if cfg.Format == "text" {
+		handler = slog.NewTextHandler(c.Stderr, options)
+	}
+	return slog.New(reqctx.LogHandler{Handler: handler})
+}
+
+func (c *command) checkConfig() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	_, err = c.Stdout.Write(cfg.Effective())
+	return err
+}

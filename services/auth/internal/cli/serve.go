@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/calimero-network/mero-go/services/auth/internal/app"
+	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/control"
+)
+
+func (c *command) serve(ctx context.Context) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	log := c.logger(cfg.Log)
+	a, err := app.New(ctx, cfg, app.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	if c.terminal() {
+		c.greet(ctx, a)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	reloads := make(chan struct{})
+	go func() {
+		defer close(reloads)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-c.Reload:
+				a.Reload(ctx)
+			}
+		}
+	}()
+	err = a.Run(ctx)
+	cancel()
+	<-reloads
+	return err
+}
+
+// terminal reports whether a person reads stderr.
+func (c *command) terminal() bool {
+	f, isFile := c.Stderr.(*os.File)
+	if !isFile {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// greet shows the bootstrap secret to the person at the terminal.
+func (c *command) greet(ctx context.Context, a *app.App) {
+	shown, err := a.Bootstrap().Show(ctx, false)
+	if err == nil && shown.State == bootstrap.Open && shown.Secret != "" {
+		fmt.Fprintf(c.Stderr, "\n  First login: pass this one-time secret as provider_data.bootstrap_secret (valid until %s)\n\n      %s\n\n",
+			shown.Expires.Format(time.RFC3339), shown.Secret)
+	}
+}
+
+// healthcheckTimeout is shorter than the usual time-out of a container health check.
+const healthcheckTimeout = 3 * time.Second
+
+func (c *command) healthcheck(ctx context.Context) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(cfg.AdminAddr)
+	if err != nil {
+		return fmt.Errorf("admin_addr: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("not healthy: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }() // nothing was written
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("not healthy: /readyz answered %s", res.Status)
+	}
+	return nil
+}
+
+func (c *command) bootstrapCommand() *cobra.Command {
+	group := &cobra.Command{Use: "bootstrap", Short: "The one-time secret for the first login"}
+	var renew, asJSON bool
+	show := &cobra.Command{
+		Use:   "show",
+		Short: "Print the one-time secret with which the first login becomes administrator",
+		Long: `Print the one-time secret with which the first login becomes administrator.
+
+It works on the running service (over its control socket, as the same user or root) or on a store that is not
+in use. Exit code 3 says that a root key exists or existed: there is no secret any more.`,
+		Example: `  mero-auth bootstrap show
+  mero-auth bootstrap show --renew --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.showBootstrap(cmd.Context(), renew, asJSON) },
+	}
+	show.Flags().BoolVar(&renew, "renew", false, "replace an unused secret by a new one, valid for 24 hours")
+	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	group.AddCommand(show)
+	return group
+}
+
+func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	shown, err := control.ShowBootstrap(ctx, cfg.Storage.Path, renew)
+	if errors.Is(err, control.ErrNotRunning) {
+		shown, err = app.ShowBootstrap(ctx, cfg, renew, c.logger(cfg.Log))
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := json.NewEncoder(c.Stdout).Encode(shown); err != nil {
+			return err
+		}
+	}
+	switch shown.State {
+	case bootstrap.Closed:
+		fmt.Fprintln(c.Stderr, "mero-auth: a root key exists or existed; log in with it")
+		return exit(ExitClosed)
+	case bootstrap.Lapsed:
+		return errors.New("the secret has lapsed; make another with `mero-auth bootstrap show --renew`")
+	}
+	if asJSON {
+		return nil
+	}
+	if shown.Secret == "" {
+		fmt.Fprintln(c.Stderr, "mero-auth: the secret is the one that the configuration sets")
+		return nil
+	}
+	_, err = fmt.Fprintln(c.Stdout, shown.Secret)
+	return err
+}
