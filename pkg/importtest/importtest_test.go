@@ -1,0 +1,12 @@
+package importtest_test
+
+import (
+	"testing"
+
+	"github.com/calimero-network/mero-go/pkg/importtest"
+)
+
+func TestPkgDependsOnNothing(t *testing.T) {
+	importtest.StandardLibraryOnly(t)
+	importtest.Within(t, "pkg/")
+}

@@ -1,0 +1,25 @@
+package app_test
+
+import (
+	"testing"
+
+	"github.com/calimero-network/mero-go/pkg/importtest"
+)
+
+func TestImportOrder(t *testing.T) {
+	importtest.Order(t, "services/auth/internal/", []string{
+		"config", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "seal", "secret", "token", "challenge", "store",
+		"provider", "provider/ethereum", "provider/password", "bootstrap", "gate", "login", "keys", "metrics", "control",
+		"httpapi", "app", "cli",
+	})
+	importtest.Within(t, "pkg/", "services/auth/")
+}
+
+func TestLibrariesHaveOneImporter(t *testing.T) {
+	const here = "services/auth/internal/"
+	importtest.Only(t, "github.com/labstack/echo/v4", here+"httpapi")
+	importtest.Only(t, "go.etcd.io/bbolt", here+"kv/bolt")
+	importtest.Only(t, "github.com/lestrrat-go/jwx/v3", here+"token")
+	importtest.Only(t, "github.com/ethereum/go-ethereum", here+"provider/ethereum")
+	importtest.Only(t, "github.com/knadh/koanf", here+"config")
+}
