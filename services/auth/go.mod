@@ -3,6 +3,7 @@ module github.com/calimero-network/mero-go/services/auth
 go 1.26.0
 
 require (
+	github.com/calimero-network/mero-go/pkg v0.0.0
 	github.com/ethereum/go-ethereum v1.17.10
 	github.com/google/uuid v1.6.0
 	github.com/knadh/koanf/parsers/toml/v2 v2.1.0
