@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,6 +116,9 @@ func (a *App) open(ctx context.Context) error {
 
 // openSecrets opens the master key, the signing secrets and the key that gate and node share.
 func (a *App) openSecrets(ctx context.Context) error {
+	if err := os.MkdirAll(a.cfg.Secrets.KeyDir, 0o700); err != nil {
+		return fmt.Errorf("secrets.key_dir: %w", err)
+	}
 	sealer, err := seal.Open(ctx, a.db, seal.Options{
 		KeyFile: a.cfg.Secrets.MasterKeyFile, Key: a.cfg.Secrets.MasterKey.Reveal(),
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/services/auth/internal/token"
 )
 
 // Form is how the question is put: it pins the header family that names the target.
@@ -209,11 +210,15 @@ func parseHTTPURL(text string) (*url.URL, bool) {
 }
 
 // NodeURL reduces the address that a client gave (client_name, target_node_url) to scheme://host[:port], or
-// "" when it is no absolute http(s) URL with a host.
+// "" when it is no absolute http(s) URL with an ASCII host.
 func NodeURL(text string) string {
 	u, ok := parseHTTPURL(text)
 	if !ok {
 		return ""
 	}
-	return u.Scheme + "://" + strings.ToLower(u.Host)
+	reduced := u.Scheme + "://" + strings.ToLower(u.Host)
+	if !token.ValidNodeURL(reduced) {
+		return "" // a host that no token can carry
+	}
+	return reduced
 }

@@ -16,25 +16,31 @@ import (
 // handlers names the handler of each operation of the route table. Validate is not here: see validate.go.
 func (s *server) handlers() map[string]echo.HandlerFunc {
 	return map[string]echo.HandlerFunc{
-		"auth.login":     s.loginPage,
-		"auth.challenge": s.challenge,
-		"auth.token":     s.token,
-		"auth.refresh":   s.refresh,
-		"auth.providers": s.providers,
-		"auth.identity":  s.identity,
-		"auth.health":    s.health,
+		"login.page":      s.loginPage,
+		"login.callback":  s.callback,
+		"login.challenge": s.challenge,
+		"login.providers": s.providers,
+		"token.issue":     s.token,
+		"token.refresh":   s.refresh,
+		"token.mock":      noMocks,
+		"token.revoke":    s.revoke,
 
-		"admin.identity":    s.identity,
-		"admin.root":        s.dashboard,
-		"keys.list":         s.listRoots,
-		"keys.create":       s.createRoot,
-		"keys.delete":       s.deleteRoot,
-		"keys.clients":      s.listClients,
-		"keys.client":       s.createClient,
-		"keys.deleteclient": s.deleteClient,
-		"tokens.revoke":     s.revoke,
+		"service.health":   s.health,
+		"service.identity": s.identity,
+		"admin.identity":   s.identity,
+		"admin.redirect":   s.dashboard,
+
+		"keys.list":      s.listRoots,
+		"keys.create":    s.createRoot,
+		"keys.delete":    s.deleteRoot,
+		"clients.list":   s.listClients,
+		"clients.create": s.createClient,
+		"clients.delete": s.deleteClient,
 	}
 }
+
+// gateOp is the operation that never reaches the router.
+const gateOp = "gate.validate"
 
 func errNoRow(op string) error {
 	return fmt.Errorf("httpapi: operation %q has no row in the route table", op)
@@ -60,6 +66,18 @@ func echoPattern(pattern string) string {
 func (s *server) dashboard(c echo.Context) error {
 	return c.Redirect(http.StatusFound, "/admin-dashboard/")
 }
+
+// callback stands for the reference's demonstration page; the login page is what its callers want.
+func (s *server) callback(c echo.Context) error {
+	target := "/auth/login"
+	if query := c.QueryString(); query != "" {
+		target += "?" + query
+	}
+	return c.Redirect(http.StatusFound, target)
+}
+
+// noMocks answers as the reference does where mock tokens are disabled.
+func noMocks(echo.Context) error { return fault.New(fault.NotFound, "Endpoint not found") }
 
 // guard lets a request through to h when its row of the route table allows it.
 func (s *server) guard(h echo.HandlerFunc) echo.HandlerFunc {

@@ -83,6 +83,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *server) mount() error {
 	handlers := s.handlers()
 	for row := range route.Auth.All() {
+		if row.Op == gateOp {
+			continue
+		}
 		h, found := handlers[row.Op]
 		delete(handlers, row.Op)
 		if !found {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -28,7 +29,7 @@ func (s *server) challenge(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return ok(c, map[string]string{"challenge": text, "nonce": claims.NonceText(), "message_nonce": claims.ID})
+	return ok(c, map[string]string{"challenge": text, "nonce": base64.StdEncoding.EncodeToString(claims.Nonce), "message_nonce": claims.ID})
 }
 
 type tokenBody struct {
