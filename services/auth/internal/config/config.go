@@ -1,6 +1,11 @@
 // Package config loads the configuration of mero-auth: defaults, then a TOML file, then the environment, then
 // flags. It is strict: an unknown key or a bad value stops the start with every problem listed.
+//
+// A new setting is a field here, its default in Defaults and its row in the table of settings.go, which names its
+// limits; the reference in docs/configuration.md is generated from the three.
 package config
+
+//go:generate go test -run ^TestReference$ -update .
 
 import (
 	"net/netip"
@@ -8,7 +13,7 @@ import (
 )
 
 // Config is the effective configuration. Durations are whole seconds in the file. The zero Config is not
-// usable; start from Defaults.
+// usable: Load makes one, and code that needs none of the sources starts from Defaults and ends with Resolve.
 type Config struct {
 	ListenAddr string `koanf:"listen_addr"` // data plane
 	AdminAddr  string `koanf:"admin_addr"`  // operators: /healthz, /readyz, /metrics
@@ -55,7 +60,7 @@ type Storage struct {
 type Secrets struct {
 	KeyDir        string        `koanf:"key_dir"`         // default: <storage.path>.key
 	MasterKeyFile string        `koanf:"master_key_file"` // default: <key_dir>/master.key, made if absent
-	MasterKey     Secret        `koanf:"master_key"`      // base64 of 32 bytes; a file is better
+	MasterKey     Secret        `koanf:"master_key"`      // base64 of 32 bytes; when set, MasterKeyFile is not read
 	Rotation      time.Duration `koanf:"rotation"`
 	Grace         time.Duration `koanf:"grace"`
 }
@@ -99,6 +104,8 @@ type CORS struct {
 	AllowedMethods  []string `koanf:"allowed_methods"` // accepted for compatibility, without effect
 	AllowedHeaders  []string `koanf:"allowed_headers"` // accepted for compatibility, without effect
 	ExposedHeaders  []string `koanf:"exposed_headers"` // accepted for compatibility, without effect
+	MaxAge          int      `koanf:"max_age"`         // accepted for compatibility, without effect
+	VaryHeader      bool     `koanf:"vary_header"`     // accepted for compatibility, without effect
 }
 
 // Security configures limits and headers.
@@ -134,7 +141,8 @@ type CSP struct {
 	ConnectSrc []string `koanf:"connect_src"`
 }
 
-// Providers switches the login methods.
+// Providers switches the login methods. A file that has the section [providers] switches off those that it does
+// not name, as it did for the reference service: nothing is offered that its operator did not write down.
 type Providers struct {
 	NearWallet   bool `koanf:"near_wallet"`
 	EthWallet    bool `koanf:"eth_wallet"`
@@ -158,18 +166,18 @@ type Eth struct {
 	Domain            string   `koanf:"domain"` // default: host[:port] of public_url
 	URI               string   `koanf:"uri"`    // default: public_url + /auth/login
 	Statement         string   `koanf:"statement"`
-	ChainIDs          []uint64 `koanf:"chain_ids"`
+	ChainIDs          []uint64 `koanf:"chain_ids"` // each at least 1
 	AllowPersonalSign bool     `koanf:"allow_personal_sign"`
 	RPCURL            string   `koanf:"rpc_url"`
 }
 
 // UserPassword configures the user_password provider.
 type UserPassword struct {
-	MinLength     int    `koanf:"min_password_length"`
-	MaxLength     int    `koanf:"max_password_length"`
+	MinLength     int    `koanf:"min_password_length"` // characters
+	MaxLength     int    `koanf:"max_password_length"` // characters
 	MemoryKiB     uint32 `koanf:"argon2_memory_kib"`
 	Iterations    uint32 `koanf:"argon2_iterations"`
-	MaxConcurrent int    `koanf:"max_concurrent_hashes"`
+	MaxConcurrent int    `koanf:"max_concurrent_hashes"` // 0 = twice the processors that Go uses
 }
 
 // Development holds the reference's mock settings; enable_mock_auth stops the start in a build without mocks.

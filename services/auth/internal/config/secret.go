@@ -1,10 +1,12 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 )
 
-// Secret is a value that never prints: not in logs, not with %v, not as JSON or text.
+// Secret is a value that does not print: not in logs, not with the verbs of fmt (except %p, which fmt keeps to
+// itself and vet refuses here), not as JSON or text.
 type Secret string
 
 const masked = "REDACTED"
@@ -20,8 +22,9 @@ func (s Secret) String() string {
 	return masked
 }
 
-// GoString masks the value.
-func (s Secret) GoString() string { return s.String() }
+// Format masks the value for every verb. Without it a verb that does not fit text, such as %d, would print the
+// value in the complaint of fmt.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
 // LogValue masks the value.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
