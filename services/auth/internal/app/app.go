@@ -203,7 +203,7 @@ func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challen
 	issuer := &login.Issuer{
 		Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
 	}
-	policy, err := cors.New(a.cfg.CORS.AllowAllOrigins, a.cfg.CORS.AllowedOrigins)
+	policy, err := cors.New(cors.Policy{AllowAll: a.cfg.CORS.AllowAllOrigins, Origins: a.cfg.CORS.AllowedOrigins})
 	if err != nil {
 		return fmt.Errorf("cors.allowed_origins: %w", err)
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/route"
@@ -81,7 +82,7 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 	canonical := canonicalErr == nil
 	var match route.Match // of a target that is not canonical: none, so for admin only
 	if canonical {
-		if g.AllowPreflight && isPreflight(t.method, r.Header) {
+		if g.AllowPreflight && cors.IsPreflight(t.method, r.Header) {
 			return d, nil
 		}
 		if match, _ = g.Table.Lookup(t.method, path); match.Public() {
@@ -108,12 +109,6 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 	d.Session = session
 	d.Assertion = g.assert(session, t)
 	return d, nil
-}
-
-// isPreflight reports whether a browser asks for leave to make a cross-origin request (Fetch, CORS-preflight
-// request). It carries no credential, and the node answers it without reaching a handler.
-func isPreflight(method string, h http.Header) bool {
-	return method == http.MethodOptions && len(h["Origin"]) == 1 && len(h["Access-Control-Request-Method"]) == 1
 }
 
 // probe answers the plain form: who is this token?

@@ -37,7 +37,7 @@ type Deps struct {
 	Metrics    *metrics.Metrics
 	Readable   func(context.Context) error // nil when the store can be read
 
-	CORS      *cors.Policy
+	CORS      *cors.Rules
 	Headers   SecurityHeaders
 	MaxBody   int64  // bytes
 	PublicURL string // "" when unknown
