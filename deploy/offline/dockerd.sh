@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Starts or stops a private Docker engine that keeps everything below one directory. For machines without a running one.
 #
-#   eval "$(deploy/offline/dockerd.sh start DIR)"    prints DOCKER_HOST=...
-#   deploy/offline/dockerd.sh stop DIR               stops the engine; the images stay in DIR
+#   eval "$(deploy/offline/dockerd.sh start DIR [ARGUMENT...])"    prints "export DOCKER_HOST=..."
+#   deploy/offline/dockerd.sh stop DIR                             stops the engine; the images stay in DIR
 #
-# Needs root and Debian's docker.io.
+# ARGUMENTs go to dockerd: with "--bridge none" nothing in an image build reaches a network. Needs root and Debian's
+# docker.io. Do not run it beside another engine: both would write the same firewall rules.
 set -euo pipefail
 
 say() { printf '%s\n' "dockerd: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-[ $# = 2 ] || die "usage: dockerd.sh start|stop DIR"
+[ $# -ge 2 ] || die "usage: dockerd.sh start|stop DIR [ARGUMENT...]"
+action=$1
 mkdir -p "$2"
-dir=$(cd "$2" && pwd)
+dir=$(cd "$2" && pwd -P)
+shift 2
 socket=unix://$dir/docker.sock
 
 # running: is the process of the pid file the engine of this directory?
@@ -29,7 +32,7 @@ start() {
         say "starting an engine in $dir"
         rm -f "$dir/docker.pid"
         setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --host "$socket" --pidfile "$dir/docker.pid" \
-            >"$dir/dockerd.log" 2>&1 </dev/null &
+            "$@" >"$dir/dockerd.log" 2>&1 </dev/null &
     fi
     local deadline=$((SECONDS + 60))
     until DOCKER_HOST=$socket docker version >/dev/null 2>&1; do
@@ -54,8 +57,8 @@ stop() {
     done
 }
 
-case $1 in
-start) start ;;
+case $action in
+start) start "$@" ;;
 stop) stop ;;
-*) die "usage: dockerd.sh start|stop DIR" ;;
+*) die "usage: dockerd.sh start|stop DIR [ARGUMENT...]" ;;
 esac
