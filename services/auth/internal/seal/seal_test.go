@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
@@ -155,15 +156,15 @@ func TestOpen_UnusableKeysAreRefused(t *testing.T) {
 
 func dump(t *testing.T, db kv.DB) string {
 	t.Helper()
-	out := ""
+	var out strings.Builder
 	err := db.View(context.Background(), func(tx kv.Tx) error {
 		for k, v := range tx.Scan("system", "") {
-			out += k + "=" + string(v) + "\n"
+			out.WriteString(k + "=" + string(v) + "\n")
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	return out.String()
 }
