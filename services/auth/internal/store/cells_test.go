@@ -31,10 +31,6 @@ func TestCells_ExactlyTheChangesThatTakeRights(t *testing.T) {
 		{"refresh", func(tx *store.Tx) error { return tx.SaveFamily(store.Family{ID: "fam", Key: "a", Number: 2}) }, nil},
 		{"use a challenge", func(tx *store.Tx) error { return tx.UseChallenge("c", start) }, nil},
 		{"put an account", func(tx *store.Tx) error { return tx.PutAccount("p", store.Account{Name: "n"}) }, nil},
-		{"sweep", func(tx *store.Tx) error {
-			_, err := tx.SweepChallenges(start, 10)
-			return err
-		}, nil},
 		{"revoke a family", func(tx *store.Tx) error { return tx.RevokeFamily("fam", start) }, []string{"family fam"}},
 		{"revoke the families of a key", func(tx *store.Tx) error {
 			_, err := tx.RevokeFamilies("a", start)

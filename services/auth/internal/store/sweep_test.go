@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,18 +50,10 @@ func TestSweepChallenges(t *testing.T) {
 			}
 			return nil
 		})
-		sweep := func(now time.Time, limit int) (n int) {
-			t.Helper()
-			update(t, s, func(tx *store.Tx) (err error) {
-				n, err = tx.SweepChallenges(now, limit)
-				return err
-			})
-			return n
-		}
-		now := start.Add(5 * time.Second) // c0 … c4 have expired before it
-		for i, want := range []int{3, 2, 0} {
-			if got := sweep(now, 3); got != want {
-				t.Errorf("sweep %d deleted %d, want %d", i, got, want)
+		now := start.Add(5 * time.Second) // c0 to c4 have expired before it
+		for i, want := range []int{5, 0} {
+			if got, err := s.SweepChallenges(t.Context(), now); err != nil || got != want {
+				t.Errorf("sweep %d deleted %d, %v, want %d", i, got, err, want)
 			}
 		}
 		for i := range 10 {
@@ -94,19 +87,17 @@ func TestSweepFamilies(t *testing.T) {
 			}
 			return nil
 		})
-		deleted, cursor := 0, ""
-		for range 10 {
-			update(t, s, func(tx *store.Tx) error {
-				n, next, err := tx.SweepFamilies(start, cursor, 2)
-				deleted, cursor = deleted+n, next
-				return err
-			})
-			if cursor == "" {
-				break
+		live := s.FamilyCell("live")
+		for _, tt := range []struct {
+			prefix string
+			want   int
+		}{{"live", 0}, {"dead-m", 1}, {"x", 0}, {"", 2}, {"", 0}} {
+			if got, err := s.SweepFamilies(t.Context(), start, tt.prefix); err != nil || got != tt.want {
+				t.Errorf("the sweep of %q deleted %d, %v, want %d", tt.prefix, got, err, tt.want)
 			}
 		}
-		if deleted != 3 || cursor != "" {
-			t.Errorf("the sweep deleted %d families and stands at %q, want 3 and the end", deleted, cursor)
+		if live.Epoch() != 0 {
+			t.Error("the sweep moved a cell")
 		}
 		var left, indexed []string
 		err := db.View(t.Context(), func(tx kv.Tx) error {
@@ -128,4 +119,42 @@ func TestSweepFamilies(t *testing.T) {
 			t.Errorf("indexed: %q, want %q", indexed, want)
 		}
 	})
+}
+
+// A family that is refreshed between the look and the deletion is not swept.
+func TestSweepFamilies_RefreshedMeanwhile(t *testing.T) {
+	onEachBackend(t, func(t *testing.T, db kv.DB) {
+		refreshed := store.Family{ID: "f", Key: "k", Number: 2, Current: store.Generation{RefreshExpiry: start.Unix() + 100}}
+		between := &refreshing{DB: db}
+		s := open(t, between)
+		update(t, s, func(tx *store.Tx) error {
+			return tx.CreateFamily(store.Family{ID: "f", Key: "k", Number: 1, Current: store.Generation{RefreshExpiry: start.Unix() - 1}})
+		})
+		between.before = func() {
+			update(t, open(t, db), func(tx *store.Tx) error { return tx.SaveFamily(refreshed) })
+		}
+		if n, err := s.SweepFamilies(t.Context(), start, ""); n != 0 || err != nil {
+			t.Errorf("SweepFamilies = %d, %v, want nothing deleted", n, err)
+		}
+		view(t, s, func(tx *store.Tx) error {
+			if f, err := tx.Family("f"); err != nil || f.Number != 2 {
+				t.Errorf("Family = %+v, %v, want the refreshed one", f, err)
+			}
+			return nil
+		})
+	})
+}
+
+// refreshing does something before the next update.
+type refreshing struct {
+	kv.DB
+	before func()
+}
+
+func (r *refreshing) Update(ctx context.Context, fn func(kv.Tx) error) error {
+	if before := r.before; before != nil {
+		r.before = nil
+		before()
+	}
+	return r.DB.Update(ctx, fn)
 }
