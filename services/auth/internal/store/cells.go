@@ -9,7 +9,13 @@ import (
 
 // Cell counts the changes of one record that take rights away. A cached decision remembers the epoch that it
 // read before it read the record, and holds only while the epoch is the same.
-type Cell struct{ epoch atomic.Uint64 }
+type Cell struct {
+	epoch atomic.Uint64
+
+	// At 16 bytes a cell has an allocation of its own. Smaller ones share theirs with other small objects, which
+	// keep it alive, and in whose company AddCleanup may take the id for a reference to the cell and panic.
+	_ uint64
+}
 
 // Epoch returns the current count.
 func (c *Cell) Epoch() uint64 { return c.epoch.Load() }
