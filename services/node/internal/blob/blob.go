@@ -37,6 +37,7 @@ var (
 	ErrMismatch = errors.New("the content does not have the expected hash")
 	ErrTooLarge = errors.New("the blob is larger than the limit")
 	ErrNoSpace  = errors.New("no space left for blobs")
+	ErrContent  = errors.New("the content could not be read to its end")
 	ErrInUse    = errors.New("an application needs the blob")
 	ErrCorrupt  = errors.New("the stored blob is damaged")
 )

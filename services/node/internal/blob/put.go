@@ -22,8 +22,8 @@ const listName = "chunks"
 const sniffLength = 512
 
 // Put reads a blob to its end and stores it. When it returns nil, the blob is on disk. want, if not nil, is the
-// SHA-256 that the content must have. The error wraps [ErrMismatch], [ErrTooLarge] or [ErrNoSpace], or is that of
-// r; then nothing is kept. Memory does not grow with the size but for 32 bytes a chunk.
+// SHA-256 that the content must have. The error wraps [ErrMismatch], [ErrTooLarge], [ErrNoSpace], or [ErrContent] and
+// what r returned; then nothing is kept. Memory does not grow with the size but for 32 bytes a chunk.
 func (s *Store) Put(ctx context.Context, r io.Reader, want *id.ID) (Info, error) {
 	dir, err := os.MkdirTemp(s.uploadDir(), "put-")
 	if err != nil {
@@ -70,7 +70,7 @@ func (u *upload) receive(ctx context.Context, r io.Reader) error {
 		n, err := fill(r, buf[:])
 		last := errors.Is(err, io.EOF)
 		if err != nil && !last {
-			return fmt.Errorf("read the blob: %w", err)
+			return fmt.Errorf("%w: %w", ErrContent, err)
 		}
 		if len(u.chunks) == 0 {
 			u.mime = http.DetectContentType(buf[:min(n, sniffLength)])

@@ -112,6 +112,17 @@ func (f *File) Assign(assignment string) error {
 	return nil
 }
 
+// Masked returns a copy without secrets, to show.
+func (f *File) Masked() *File {
+	out := &File{values: maps.Clone(f.values)}
+	for _, s := range Settings() {
+		if _, ok := out.values[s.Path]; ok && s.Secret {
+			out.values[s.Path] = Masked
+		}
+	}
+	return out
+}
+
 const heading = "# Configuration of a node. docs/node.md lists every setting with its default.\n" +
 	"# This file holds the node's secret key: keep it private. 'merod config' rewrites it without comments.\n"
 
