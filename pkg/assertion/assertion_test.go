@@ -2,7 +2,6 @@ package assertion_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -365,47 +364,4 @@ func FuzzClaims(f *testing.F) {
 			t.Fatalf("Verify with bind identity of %+v as %+v = %v", ai, bi, err)
 		}
 	})
-}
-
-func BenchmarkSign(b *testing.B) {
-	ring := testRing(b, testKey(b, 0))
-	b.ReportAllocs()
-	for b.Loop() {
-		ring.Sign(claim, exp)
-	}
-}
-
-func BenchmarkVerify(b *testing.B) {
-	ring := testRing(b, testKey(b, 0))
-	header := ring.Sign(claim, exp)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := ring.Verify(header, claim, at, leeway, maxTTL); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func Example() {
-	secret := []byte("an example, never a key in use!!")
-	key, err := assertion.NewKey(secret)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	ring, err := assertion.NewRing(key)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	now := time.Unix(1767225600, 0)
-	c := assertion.Claim{Key: "k1", Permissions: "blob:list", Method: "GET", Target: "/admin-api/blobs"}
-	header := ring.Sign(c, now.Add(time.Minute))
-
-	fmt.Println(ring.Verify(header, c, now, 30*time.Second, time.Hour))
-	c.Method = "DELETE"
-	fmt.Println(ring.Verify(header, c, now, 30*time.Second, time.Hour))
-	// Output:
-	// <nil>
-	// assertion: signature does not cover this request
 }

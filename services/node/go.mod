@@ -3,6 +3,7 @@ module github.com/calimero-network/mero-go/services/node
 go 1.26.0
 
 require (
+	github.com/calimero-network/mero-go/pkg v0.0.0
 	github.com/knadh/koanf/parsers/toml/v2 v2.1.0
 	github.com/knadh/koanf/providers/confmap v1.0.1
 	github.com/knadh/koanf/providers/env/v2 v2.0.2
