@@ -2,39 +2,30 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"time"
-
-	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
-// Used challenges and dead families are deleted in small transactions, so that no login waits long for one.
+// Each tick sweeps all used challenges, of which there are few, and a slice of the families: their ids are random
+// hex, so the two-digit prefixes cut them into 256 equal slices.
 const (
-	sweepInterval = time.Minute
-	sweepBatch    = 500
+	sweepInterval = 15 * time.Second
+	familySlices  = 256
 )
 
 // sweep deletes what has expired until ctx ends.
 func (a *App) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
-	cursor := ""
-	for {
+	for slice := 0; ; slice = (slice + 1) % familySlices {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		err := a.records.Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.SweepChallenges(a.now(), sweepBatch)
-			return err
-		})
+		_, err := a.records.SweepChallenges(ctx, a.now())
 		if err == nil {
-			next := cursor
-			err = a.records.Update(ctx, func(tx *store.Tx) (err error) {
-				_, next, err = tx.SweepFamilies(a.now(), cursor, sweepBatch)
-				return err
-			})
-			cursor = next
+			_, err = a.records.SweepFamilies(ctx, a.now(), fmt.Sprintf("%02x", slice))
 		}
 		if err != nil && ctx.Err() == nil {
 			a.log.WarnContext(ctx, "expired records could not be deleted, trying again later", "error", err)

@@ -103,7 +103,7 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 		return d, errNode
 	case !canonical:
 		return d, fault.Wrap(canonicalErr, errTarget.Code, errTarget.Message).Because(errTarget.Reason)
-	case session.header.tooLong || !match.Allowed(session.Set, g.EnforcesPermissions):
+	case session.header.tooLong || !session.Rights.Meets(&match, g.EnforcesPermissions):
 		return d, errPermission
 	}
 	d.Session = session

@@ -28,15 +28,14 @@ type Session struct {
 	KeyType     store.KeyType
 	RootID      string // the root key that the rights come from; KeyID for a root key
 	Family      string
-	Expires     int64           // Unix seconds; the earliest of token and keys
-	Permissions []string        // what token, key and root all cover, verbatim
-	Set         *permission.Set // the same, prepared for decisions
-	TokenSet    *permission.Set // what the token text alone grants
-	Node        NodeBinding     // host that the token is bound to
-	header      sessionHeader   // header values, prepared once
-	cells       [3]*store.Cell  // family, key, root
-	epochs      [3]uint64       // of the cells, read before the records
-	secretEpoch uint64          // of the signing secrets, read before the token was verified
+	Expires     int64          // Unix seconds; the earliest of token and keys
+	Permissions []string       // what token, key and root all cover, verbatim: the list that the node gets
+	Rights      Rights         // the three lists on their own, for decisions
+	Node        NodeBinding    // host that the token is bound to
+	header      sessionHeader  // header values, prepared once
+	cells       [3]*store.Cell // family, key, root
+	epochs      [3]uint64      // of the cells, read before the records
+	secretEpoch uint64         // of the signing secrets, read before the token was verified
 	hash        [sha256.Size]byte
 	exactExpiry int64 // Unix seconds at which the session is over, leeway included
 }
@@ -130,9 +129,8 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 		}
 		return nil, fault.Wrap(err, fault.Internal, "read the key")
 	}
-	session.TokenSet = permission.NewSet(claims.Permissions)
 	session.Permissions = permission.Effective(claims.Permissions, lists...)
-	session.Set = permission.NewSet(session.Permissions)
+	session.Rights = newRights(claims.Permissions, lists)
 	session.Node = ParseNodeBinding(claims.NodeURL)
 	s.prepare(ctx, session)
 	return session, nil

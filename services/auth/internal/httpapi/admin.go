@@ -156,7 +156,7 @@ type revokedBody struct {
 }
 
 func (s *server) deleteRoot(c echo.Context) error {
-	id := c.Param("key_id")
+	id := param(c, "key_id")
 	at, err := s.Keys.RevokeRoot(c.Request().Context(), caller(c), id)
 	if err != nil {
 		return lastAdmin(err)
@@ -165,8 +165,8 @@ func (s *server) deleteRoot(c echo.Context) error {
 }
 
 func (s *server) deleteClient(c echo.Context) error {
-	id := c.Param("client_id")
-	at, err := s.Keys.RevokeClient(c.Request().Context(), caller(c), c.Param("key_id"), id)
+	id := param(c, "client_id")
+	at, err := s.Keys.RevokeClient(c.Request().Context(), caller(c), param(c, "key_id"), id)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 )
 
-// handlers names the handler of each operation of the route table. Validate is not here: see validate.go.
+// handlers names the handler of each operation of the route table. gate.validate never gets here: see validate.go.
 func (s *server) handlers() map[string]echo.HandlerFunc {
 	return map[string]echo.HandlerFunc{
 		"login.page":      s.loginPage,
@@ -39,27 +39,87 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 	}
 }
 
-// gateOp is the operation that never reaches the router.
-const gateOp = "gate.validate"
-
-func errNoRow(op string) error {
-	return fmt.Errorf("httpapi: operation %q has no row in the route table", op)
+// bindOps pairs every operation of the table with its handler. A documented operation without one answers 501; a
+// handler of no operation is a programming error that stops the start.
+func (s *server) bindOps() error {
+	unused := s.handlers()
+	s.ops = make(map[string]echo.HandlerFunc)
+	for row := range route.Auth.All() {
+		h, found := s.ops[row.Op]
+		if !found {
+			if h = unused[row.Op]; h == nil {
+				h = notImplemented
+			}
+			delete(unused, row.Op)
+		}
+		s.ops[row.Op] = h
+	}
+	for op := range unused {
+		return fmt.Errorf("httpapi: operation %q has no row in the route table", op)
+	}
+	return nil
 }
 
-// echoPattern writes a pattern of the route table as the router wants it.
-func echoPattern(pattern string) string {
-	segments := strings.Split(pattern, "/")
-	for i, segment := range segments {
-		if name, isParam := strings.CutPrefix(segment, "{"); isParam {
-			name = strings.TrimSuffix(name, "}")
-			if strings.HasSuffix(name, "...") {
-				segments[i] = "*"
-			} else {
-				segments[i] = ":" + name
-			}
-		}
+func notImplemented(echo.Context) error {
+	return fault.New(fault.NotImplemented, "this route is not available in this version")
+}
+
+// dispatch looks the request up in the route table, lets it through when its row allows it, and calls the
+// handler of its operation. The router knows one route: the table decides.
+func (s *server) dispatch(c echo.Context) error {
+	r := c.Request()
+	path, _, err := route.Canonical(r.RequestURI)
+	if err != nil {
+		return fault.Wrap(err, fault.NotFound, "no such route")
 	}
-	return strings.Join(segments, "/")
+	match, found := route.Auth.Lookup(r.Method, path)
+	if !found {
+		if methods := route.Auth.Methods(path); len(methods) > 0 {
+			c.Response().Header().Set("Allow", strings.Join(methods, ", "))
+			return fault.New(fault.MethodNotAllowed, "method not allowed")
+		}
+		return fault.New(fault.NotFound, "no such route")
+	}
+	c.Set(matchKey, &match)
+	if match.Public() {
+		return s.ops[match.Row.Op](c)
+	}
+	session, err := s.admit(r)
+	if err != nil {
+		return err
+	}
+	c.Set(callerKey, session)
+	if !session.Rights.Meets(&match, true) {
+		return fault.New(fault.Forbidden, "permission denied").Because(identity.PermissionDenied)
+	}
+	session.WriteAdmin(c.Response().Header())
+	return s.ops[match.Row.Op](c)
+}
+
+// What dispatch leaves in the context for handlers and for the log.
+const (
+	matchKey  = "match"
+	callerKey = "session"
+)
+
+// caller returns the session of a request to a route that is not public.
+func caller(c echo.Context) *gate.Session {
+	session, _ := c.Get(callerKey).(*gate.Session)
+	return session
+}
+
+// param returns the value of a parameter of the row's pattern.
+func param(c echo.Context, name string) string {
+	match, _ := c.Get(matchKey).(*route.Match)
+	return match.Param(name)
+}
+
+// pattern returns the row's pattern for logs and metrics, never the path itself.
+func pattern(c echo.Context) string {
+	if match, is := c.Get(matchKey).(*route.Match); is {
+		return match.Row.Pattern
+	}
+	return "none"
 }
 
 // dashboard sends people who type the node's address with /admin to the node's dashboard.
@@ -78,30 +138,6 @@ func (s *server) callback(c echo.Context) error {
 
 // noMocks answers as the reference does where mock tokens are disabled.
 func noMocks(echo.Context) error { return fault.New(fault.NotFound, "Endpoint not found") }
-
-// guard lets a request through to h when its row of the route table allows it.
-func (s *server) guard(h echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		match, found := route.Auth.Lookup(r.Method, r.URL.Path)
-		switch {
-		case !found:
-			return fault.New(fault.NotFound, "no such route")
-		case match.Public():
-			return h(c)
-		}
-		session, err := s.admit(r)
-		if err != nil {
-			return err
-		}
-		c.Set(callerKey, session)
-		if !match.Allowed(session.Set, true) {
-			return fault.New(fault.Forbidden, "permission denied").Because(identity.PermissionDenied)
-		}
-		session.WriteAdmin(c.Response().Header())
-		return h(c)
-	}
-}
 
 // admit verifies the token of a request to mero-auth itself. Clients tell a revoked token here by 403.
 func (s *server) admit(r *http.Request) (*gate.Session, error) {

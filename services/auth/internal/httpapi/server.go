@@ -13,10 +13,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/calimero-network/mero-go/pkg/cors"
-	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/reqctx"
-	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
@@ -52,6 +50,7 @@ type server struct {
 	Deps
 	securityHeaders map[string][]string
 	echo            *echo.Echo
+	ops             map[string]echo.HandlerFunc // by operation of the route table
 }
 
 // DataPlane returns the handler of the public listener.
@@ -61,12 +60,10 @@ func DataPlane(d Deps) (http.Handler, error) {
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.fail
 	e.Renderer = pages{}
-	e.Use(s.observe, s.recoverPanic, s.decorate, s.canonical)
+	e.Use(s.observe, s.recoverPanic, s.decorate)
+	e.RouteNotFound("/*", s.dispatch)
 	s.echo = e
-	if err := s.mount(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s, s.bindOps()
 }
 
 // ServeHTTP answers the gate's questions itself and routes everything else.
@@ -76,42 +73,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.echo.ServeHTTP(w, r)
-}
-
-// mount registers every row of the route table that has a handler. A documented row without one answers 501; a
-// handler without a row is a programming error that stops the start.
-func (s *server) mount() error {
-	handlers := s.handlers()
-	for row := range route.Auth.All() {
-		if row.Op == gateOp {
-			continue
-		}
-		h, found := handlers[row.Op]
-		delete(handlers, row.Op)
-		if !found {
-			h = notImplemented
-		}
-		s.echo.Add(row.Method, echoPattern(row.Pattern), s.guard(h))
-		if row.Method == http.MethodGet {
-			s.echo.Add(http.MethodHead, echoPattern(row.Pattern), s.guard(h))
-		}
-	}
-	for op := range handlers {
-		return errNoRow(op)
-	}
-	return nil
-}
-
-func notImplemented(echo.Context) error {
-	return fault.New(fault.NotImplemented, "this route is not available in this version")
-}
-
-// callerKey is where guard leaves the session for the handler.
-const callerKey = "session"
-
-func caller(c echo.Context) *gate.Session {
-	session, _ := c.Get(callerKey).(*gate.Session)
-	return session
 }
 
 // observe gives the request an id and writes one line and one count for it.
@@ -126,14 +87,10 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := next(c); err != nil {
 			s.fail(err, c)
 		}
-		pattern := c.Path()
-		if pattern == "" {
-			pattern = "none"
-		}
 		status, elapsed := c.Response().Status, s.Now().Sub(started)
-		s.Metrics.Served(r.Method, pattern, status, elapsed)
+		s.Metrics.Served(r.Method, pattern(c), status, elapsed)
 		attrs := []slog.Attr{
-			slog.String("method", r.Method), slog.String("route", pattern), slog.Int("status", status),
+			slog.String("method", r.Method), slog.String("route", pattern(c)), slog.Int("status", status),
 			slog.Duration("duration", elapsed), slog.String("reason", c.Response().Header().Get(identity.HeaderError)),
 		}
 		if session := caller(c); session != nil {
@@ -170,16 +127,6 @@ func (s *server) decorate(next echo.HandlerFunc) echo.HandlerFunc {
 			return nil
 		}
 		s.CORS.Apply(h, c.Request())
-		return next(c)
-	}
-}
-
-// canonical refuses a target that has more than one reading; the router must not guess.
-func (s *server) canonical(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if _, _, err := route.Canonical(c.Request().RequestURI); err != nil {
-			return fault.Wrap(err, fault.NotFound, "no such route")
-		}
 		return next(c)
 	}
 }

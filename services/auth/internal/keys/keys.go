@@ -89,7 +89,7 @@ type RootRequest struct {
 // CreateRoot adds a root key with admin rights. It reports false when a live key of that identity exists
 // already, and changes nothing then. A revoked key of that identity is a conflict: it never comes back.
 func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRequest) (created bool, err error) {
-	if !caller.Set.Admin() {
+	if !caller.Rights.Admin() {
 		return false, fault.New(fault.Forbidden, "only an administrator adds root keys")
 	}
 	nodeURL, err := targetURL(r.TargetURL)
@@ -136,7 +136,7 @@ type ClientRequest struct {
 
 // CreateClient mints a client key for the caller and begins a session of it.
 func (s *Service) CreateClient(ctx context.Context, caller *gate.Session, r ClientRequest) (login.Pair, error) {
-	if !caller.Set.Admin() {
+	if !caller.Rights.Admin() {
 		return login.Pair{}, fault.New(fault.Forbidden, "Token does not have admin permissions")
 	}
 	permissions, err := clientPermissions(caller, r)
@@ -200,25 +200,19 @@ func (s *Service) clientKey(caller *gate.Session, r ClientRequest, nodeURL strin
 // for, verbatim and in order. Whatever the caller does not hold is refused.
 func clientPermissions(caller *gate.Session, r ClientRequest) ([]string, error) {
 	var list []string
-	switch {
-	case r.ContextID != "" && r.ContextIdentity != "":
-		list = append(list, "context["+r.ContextID+","+r.ContextIdentity+"]")
-	case r.ContextID != "":
-		list = append(list, "context["+r.ContextID+"]")
-	case r.ContextIdentity != "":
-		return nil, fault.New(fault.Invalid, "context_identity needs context_id")
-	}
-	if len(list) > 0 {
-		if _, err := permission.Parse(list[0]); err != nil {
-			return nil, fault.Wrap(err, fault.Invalid, "context_id and context_identity must be identifiers")
+	if r.ContextID != "" || r.ContextIdentity != "" {
+		bound, err := permission.Binding(r.ContextID, r.ContextIdentity)
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Invalid, "context_id, and context_identity if given, must be identifiers")
 		}
+		list = append(list, bound.String())
 	}
 	for _, text := range r.Permissions {
 		if slices.Contains(list, text) {
 			continue
 		}
 		p, err := permission.Parse(text)
-		if err != nil || (!p.IsBinding() && !caller.Set.Allows(p)) {
+		if err != nil || !caller.Rights.MayGrant(p) {
 			return nil, fault.Wrap(err, fault.Invalid, "Root key does not have permission: "+html.EscapeString(text))
 		}
 		list = append(list, text)

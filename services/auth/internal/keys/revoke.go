@@ -65,7 +65,7 @@ func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) e
 		}
 		return err
 	}
-	if !caller.Set.Allows(deleteKeys) {
+	if !caller.Rights.Allows(deleteKeys) {
 		return fault.New(fault.Forbidden, "permission denied").Because("permission_denied")
 	}
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
@@ -83,15 +83,7 @@ func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) e
 	return err
 }
 
-var deleteKeys = mustParse("keys:delete")
-
-func mustParse(text string) permission.Permission {
-	p, err := permission.Parse(text)
-	if err != nil {
-		panic("keys: " + err.Error())
-	}
-	return p
-}
+var deleteKeys = permission.MustParse("keys:delete")
 
 // revoke is the one way to revoke a key: it holds the last-administrator guard.
 func (s *Service) revoke(tx *store.Tx, k store.Key) (int64, error) {

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -102,35 +104,51 @@ func (tx *Tx) RevokeFamilies(key string, now time.Time) (int, error) {
 	return ended, nil
 }
 
-// SweepFamilies deletes up to limit families whose last refresh token expired before now and reports how many
-// it deleted. after is where the last sweep stopped, the returned cursor where this one did ("" at the end).
-func (tx *Tx) SweepFamilies(now time.Time, after string, limit int) (deleted int, cursor string, err error) {
-	type dead struct{ id, key string }
-	var found []dead
-	seen := 0
-	for id, raw := range tx.Scan(bucketFamily, "") {
-		if id <= after {
-			continue
+// over reports whether nothing of the family can be used any more.
+func (f Family) over(now time.Time) bool {
+	return max(f.Current.RefreshExpiry, f.Current.AccessExpiry) < now.Unix()
+}
+
+// SweepFamilies deletes the families whose last token expired before now and reports how many it deleted. It looks
+// at those whose id starts with prefix, and only deleting them takes a write transaction, so that a sweep in
+// slices never holds up a login.
+func (s *Store) SweepFamilies(ctx context.Context, now time.Time, prefix string) (int, error) {
+	var dead []string
+	err := s.View(ctx, func(tx *Tx) error {
+		for id, raw := range tx.Scan(bucketFamily, prefix) {
+			var f Family
+			if err := json.Unmarshal(raw, &f); err != nil {
+				return fmt.Errorf("decode family:%s: %w", id, err)
+			}
+			if f.over(now) {
+				dead = append(dead, id)
+			}
 		}
-		var f Family
-		if err := json.Unmarshal(raw, &f); err != nil {
-			return 0, "", fmt.Errorf("decode family:%s: %w", id, err)
-		}
-		if max(f.Current.RefreshExpiry, f.Current.AccessExpiry) < now.Unix() {
-			found = append(found, dead{id, f.Key})
-		}
-		if seen++; seen == limit {
-			cursor = id
-			break
-		}
+		return nil
+	})
+	if err != nil || len(dead) == 0 {
+		return 0, err
 	}
-	for _, d := range found {
-		if err := tx.Put(bucketFamily, d.id, nil); err != nil {
-			return 0, "", fmt.Errorf("delete family:%s: %w", d.id, err)
+	deleted := 0
+	err = s.Update(ctx, func(tx *Tx) error {
+		deleted = 0
+		for _, id := range dead {
+			f, err := tx.Family(id)
+			if errors.Is(err, ErrNotFound) || (err == nil && !f.over(now)) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := tx.Put(bucketFamily, id, nil); err != nil {
+				return fmt.Errorf("delete family:%s: %w", id, err)
+			}
+			if err := tx.Put(bucketKeyFamilies, f.Key+":"+id, nil); err != nil {
+				return fmt.Errorf("delete index of family:%s: %w", id, err)
+			}
+			deleted++
 		}
-		if err := tx.Put(bucketKeyFamilies, d.key+":"+d.id, nil); err != nil {
-			return 0, "", fmt.Errorf("delete index of family:%s: %w", d.id, err)
-		}
-	}
-	return len(found), cursor, nil
+		return nil
+	})
+	return deleted, err
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -224,22 +225,31 @@ func (tx *Tx) UseChallenge(id string, expires time.Time) error {
 	return put(tx.Tx, bucketChallenge, id, expires.Unix())
 }
 
-// SweepChallenges deletes up to limit used challenges that expired before now and reports how many it deleted.
-func (tx *Tx) SweepChallenges(now time.Time, limit int) (int, error) {
+// SweepChallenges deletes the used challenges that expired before now and reports how many it deleted.
+func (s *Store) SweepChallenges(ctx context.Context, now time.Time) (int, error) {
 	var dead []string
-	for id, raw := range tx.Scan(bucketChallenge, "") {
-		var exp int64
-		if err := json.Unmarshal(raw, &exp); err != nil || exp < now.Unix() {
-			dead = append(dead, id)
+	err := s.View(ctx, func(tx *Tx) error {
+		for id, raw := range tx.Scan(bucketChallenge, "") {
+			var exp int64
+			if err := json.Unmarshal(raw, &exp); err != nil {
+				return fmt.Errorf("decode challenge:%s: %w", id, err)
+			}
+			if exp < now.Unix() {
+				dead = append(dead, id)
+			}
 		}
-		if len(dead) == limit {
-			break
-		}
+		return nil
+	})
+	if err != nil || len(dead) == 0 {
+		return 0, err
 	}
-	for _, id := range dead {
-		if err := tx.Put(bucketChallenge, id, nil); err != nil {
-			return 0, fmt.Errorf("delete challenge:%s: %w", id, err)
+	err = s.Update(ctx, func(tx *Tx) error {
+		for _, id := range dead {
+			if err := tx.Put(bucketChallenge, id, nil); err != nil {
+				return fmt.Errorf("delete challenge:%s: %w", id, err)
+			}
 		}
-	}
-	return len(dead), nil
+		return nil
+	})
+	return len(dead), err
 }
