@@ -101,6 +101,9 @@ func (st *Stack) start(ctx context.Context, p Programs, s Settings) error {
 
 // startAuth starts mero-auth with the environment that `make up` gives it.
 func (st *Stack) startAuth(ctx context.Context, s Settings) error {
+	if err := os.MkdirAll(filepath.Dir(st.KeyFile()), 0o700); err != nil {
+		return err
+	}
 	st.AuthAddr = FreeAddr()
 	operators := FreeAddr()
 	st.authEnv = environment(map[string]string{
