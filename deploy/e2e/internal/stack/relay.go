@@ -169,9 +169,6 @@ func (r *Relay) record(from *bufio.Reader, conn int) {
 		index := len(r.requests)
 		r.requests = append(r.requests, request)
 		r.mu.Unlock()
-		if len(request.Values("Upgrade")) > 0 {
-			return
-		}
 		body, trailer, err := readBody(from, request)
 		r.mu.Lock()
 		r.requests[index].Body, r.requests[index].Trailer = body, trailer
@@ -182,7 +179,7 @@ func (r *Relay) record(from *bufio.Reader, conn int) {
 	}
 }
 
-// readHead reads a request line and header lines as nginx writes them.
+// readHead reads a request line and header lines as nginx writes them. What follows an upgrade is none.
 func readHead(from *bufio.Reader) (Request, error) {
 	line, err := from.ReadString('\n')
 	if err != nil {
