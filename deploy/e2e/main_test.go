@@ -46,7 +46,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-const maxParallel = 6
+const maxParallel = 32
 
 // prepare builds the programs and installs the wallet library, once for all tests.
 func prepare() error {

@@ -4,6 +4,9 @@ package stack
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -75,10 +78,15 @@ func (st *Stack) start(ctx context.Context, p Programs, s Settings) error {
 	st.Addr = FreeAddr()
 	st.URL = "http://localhost" + st.Addr[strings.LastIndexByte(st.Addr, ':'):]
 	st.AuthAddr, st.NodeAddr = s.AuthAddr, s.NodeAddr
+	if err := os.MkdirAll(filepath.Dir(st.KeyFile()), 0o700); err != nil {
+		return err
+	}
 	if s.AuthAddr == "" {
 		if err := st.startAuth(ctx, s); err != nil {
 			return err
 		}
+	} else if err := writeKey(st.KeyFile()); err != nil {
+		return err
 	}
 	if s.NodeAddr == "" {
 		if err := st.startNode(ctx, p, s); err != nil {
@@ -101,9 +109,6 @@ func (st *Stack) start(ctx context.Context, p Programs, s Settings) error {
 
 // startAuth starts mero-auth with the environment that `make up` gives it.
 func (st *Stack) startAuth(ctx context.Context, s Settings) error {
-	if err := os.MkdirAll(filepath.Dir(st.KeyFile()), 0o700); err != nil {
-		return err
-	}
 	st.AuthAddr = FreeAddr()
 	operators := FreeAddr()
 	st.authEnv = environment(map[string]string{
@@ -127,6 +132,14 @@ func (st *Stack) startAuth(ctx context.Context, s Settings) error {
 
 // KeyFile is the file with the assertion keys that gate and node share.
 func (st *Stack) KeyFile() string { return filepath.Join(st.Dir, "data", "link", "assertion.keys") }
+
+// writeKey makes the key that mero-auth would make, for a node whose gate is none of ours.
+func writeKey(path string) error {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	kid := sha256.Sum256(key)
+	return os.WriteFile(path, fmt.Appendf(nil, "%x %s\n", kid[:4], base64.StdEncoding.EncodeToString(key)), 0o600)
+}
 
 // startNode starts merod with the environment that `make up` gives it.
 func (st *Stack) startNode(ctx context.Context, p Programs, s Settings) error {
