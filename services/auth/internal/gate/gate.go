@@ -118,10 +118,15 @@ func (g *Gate) probe(r *http.Request) (*Session, error) {
 		return nil, err
 	}
 	session, err := g.Admit(r.Context(), raw, g.RequestHost(r))
-	if g.PlainProxy != Probe {
-		session = nil // a proxy that lost the target must not learn an identity to inject
+	switch {
+	case err != nil:
+		return nil, err
+	case session.header.tooLong:
+		return nil, errPermission
+	case g.PlainProxy != Probe:
+		return nil, nil // a proxy that lost the target must not learn an identity to inject
 	}
-	return session, err
+	return session, nil
 }
 
 // Admit verifies a credential that was presented to mero-auth itself, at host.

@@ -18,9 +18,10 @@ var (
 )
 
 // isValidate reports whether the request is a question to the gate. The gate is served before the router: its
-// Envoy form takes any method and any target, and it must cost next to nothing.
+// Envoy form takes any method and any target, and it must cost next to nothing. Its address has one spelling: an
+// escaped one is the router's, which knows no escapes.
 func isValidate(r *http.Request) bool {
-	return r.URL.Path == gate.Path || strings.HasPrefix(r.RequestURI, gate.EnvoyPrefix+"/")
+	return r.URL.Path == gate.Path && r.URL.RawPath == "" || strings.HasPrefix(r.RequestURI, gate.EnvoyPrefix)
 }
 
 // validate answers /auth/validate. It has no effects, so a proxy may ask as often as it likes.

@@ -9,7 +9,13 @@ import (
 
 // Cell counts the changes of one record that take rights away. A cached decision remembers the epoch that it
 // read before it read the record, and holds only while the epoch is the same.
-type Cell struct{ epoch atomic.Uint64 }
+type Cell struct {
+	epoch atomic.Uint64
+
+	// The runtime packs pointer-free objects under 16 bytes into shared blocks. A cell in one would live as long
+	// as its neighbours, and runtime.AddCleanup panics when the text of its own name is among them.
+	_ [8]byte
+}
 
 // Epoch returns the current count.
 func (c *Cell) Epoch() uint64 { return c.epoch.Load() }

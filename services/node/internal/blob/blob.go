@@ -185,6 +185,8 @@ func (s *Store) removeFiles(chunks []id.ID) (gone []id.ID, err error) {
 // translate turns the errors of database and file system into those of this package.
 func translate(err error) error {
 	switch {
+	case errors.Is(err, ErrContent):
+		return err // whatever the reader's own trouble was
 	case errors.Is(err, store.ErrNotFound):
 		return ErrNotFound
 	case errors.Is(err, store.ErrInUse):

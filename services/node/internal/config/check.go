@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/services/node/internal/multiaddr"
 	"github.com/calimero-network/mero-go/services/node/internal/peer"
@@ -186,11 +186,8 @@ func hostPattern(s string) error {
 }
 
 func origin(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != s || strings.ContainsAny(s, "*, ") || s != strings.ToLower(s) {
-		return fmt.Errorf("%q is not an origin (scheme://host[:port], lower case)", s)
-	}
-	return nil
+	_, err := cors.ParseOrigin(s)
+	return err
 }
 
 func validHostPort(s string) bool {

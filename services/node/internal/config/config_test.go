@@ -130,7 +130,7 @@ level = "loud"
 		`log.level: want one of ["debug" "info" "warn" "error"], got "loud"`,
 		`blobstore.max_blob_size: want at least 0, got -1`,
 		`cors.allow_all_origins: contradicts cors.allowed_origins`,
-		`cors.allowed_origins: "https://app.example.com/" is not an origin (scheme://host[:port], lower case)`,
+		`cors.allowed_origins: cors: origin "https://app.example.com/": the host holds '/'; want a name in ASCII (punycode) and no path, user or wildcard`,
 	}
 	got := problems(err)
 	slices.Sort(got)

@@ -46,7 +46,7 @@ func forbid(cause error, value string) error {
 	if len(value) > 256 {
 		value = value[:256]
 	}
-	return fault.Wrap(fmt.Errorf("%w: %q", cause, value), fault.Forbidden, cause.Error()).Because(identity.InvalidTarget)
+	return fault.Wrap(fmt.Errorf("it is %q", value), fault.Forbidden, cause.Error()).Because(identity.InvalidTarget)
 }
 
 // hostName returns the name or address in host[:port], lower case, "" if there is none.

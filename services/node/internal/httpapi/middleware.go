@@ -162,14 +162,14 @@ func (a *API) noRoute(c echo.Context) error {
 func (a *API) fail(c echo.Context, err error) {
 	rec, h := recordOf(c), c.Response().Header()
 	rec.err = err
-	if c.Request().Context().Err() != nil && fault.CodeOf(err) == fault.Internal {
+	status, message := answer(err)
+	if c.Request().Context().Err() != nil && status == http.StatusInternalServerError {
 		rec.status = statusClientGone
 		return
 	}
 	if c.Response().Committed {
 		return
 	}
-	status, message := answer(err)
 	h.Del("ETag")
 	h.Set(echo.HeaderCacheControl, "no-store")
 	if reason := fault.ReasonOf(err); reason != "" {

@@ -37,9 +37,9 @@ func TestTextForm(t *testing.T) {
 func TestParse_Refuses(t *testing.T) {
 	for _, s := range []string{
 		"", "x", "11111111111111111111111111111111" + "1", "1111111111111111111111111111111",
-		"0EKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG",  // 0 is not of the alphabet
-		"JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFH",  // 2^256
-		" EKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG",  // blank
+		"0EKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG",   // 0 is not of the alphabet
+		"JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFH",   // 2^256
+		" EKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG",   // blank
 		"JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWx\xff", // not ASCII
 		strings.Repeat("z", 1<<20),
 	} {

@@ -1,0 +1,24 @@
+package app
+
+import (
+	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+	"github.com/calimero-network/mero-go/services/auth/internal/login"
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
+)
+
+// Parts are what an App is made of, for callers in the same process that must reach below the HTTP surface. They
+// belong to the App and end with it.
+type Parts struct {
+	DB         kv.DB
+	Store      *store.Store
+	Issuer     *login.Issuer
+	Gate       *gate.Gate
+	Assertions *assertion.File
+}
+
+// Parts returns the parts of a.
+func (a *App) Parts() Parts {
+	return Parts{DB: a.db, Store: a.records, Issuer: a.login.Issuer, Gate: a.gate, Assertions: a.assertions}
+}
