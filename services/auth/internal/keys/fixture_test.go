@@ -71,7 +71,7 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: secrets.Epoch, Now: f.clock.now, Log: log}
+	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: secrets.Epoch, Now: f.clock.now}
 	f.Service = &keys.Service{
 		Store: records,
 		Issuer: &login.Issuer{

@@ -111,7 +111,7 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 		t.Fatal(err)
 	}
 	f.challenges = challenge.Service{Codec: codec, Now: f.clock.now}
-	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: f.secrets.Epoch, Now: f.clock.now, Log: log}
+	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
 	f.Service = &login.Service{
 		Store:  records,
 		Issuer: &login.Issuer{Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},
