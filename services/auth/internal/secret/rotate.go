@@ -1,0 +1,86 @@
+package secret
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+)
+
+// Rotate replaces the signing secret of a kind. The old one goes on verifying for the grace, and until the last
+// token that it signed has expired. With atOnce it does not, nor does any older one: every token of the kind is
+// void when Rotate returns.
+func (k *Keyring) Rotate(ctx context.Context, kind Kind, atOnce bool) error {
+	if !known(kind) {
+		return fmt.Errorf("rotate: %w %q", ErrKind, kind)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var next ring
+	err := k.db.Update(ctx, func(tx kv.Tx) error {
+		stored, err := k.read(tx, kind)
+		if err != nil {
+			return err
+		}
+		next = stored.rotated(k.options.Now(), k.options.Grace, atOnce)
+		return k.write(tx, kind, next)
+	})
+	if err != nil {
+		return fmt.Errorf("rotate the %s secret: %w", kind, err)
+	}
+	k.replace(kind, next, 1)
+	k.options.Log.InfoContext(ctx, "secret rotated", "kind", string(kind), "kid", next.entries[0].ID, "at_once", atOnce,
+		"verifying", len(next.entries)-1)
+	return nil
+}
+
+// RotateDue rotates every kind whose signing secret has reached its age.
+func (k *Keyring) RotateDue(ctx context.Context) error {
+	var errs []error
+	for _, kind := range kinds {
+		if k.due(kind) <= 0 {
+			errs = append(errs, k.Rotate(ctx, kind, false))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// due returns how long the signing secret of a kind has to go. One from the future was made by a clock that has
+// been wrong, and would not be replaced for as long.
+func (k *Keyring) due(kind Kind) time.Duration {
+	age := k.options.Now().Sub(k.current.Load().rings[kind].entries[0].Created)
+	if age < -k.options.Rotation {
+		return 0
+	}
+	return k.options.Rotation - age
+}
+
+const (
+	retryDelay = time.Minute
+	maxSleep   = 15 * time.Minute // timers do not follow a clock that is set, nor a machine that slept
+)
+
+// Run rotates what is due until ctx ends and then returns nil. A rotation that fails is logged and tried again.
+func (k *Keyring) Run(ctx context.Context) error {
+	for {
+		delay := maxSleep
+		if err := k.RotateDue(ctx); err != nil && ctx.Err() == nil {
+			k.options.Log.ErrorContext(ctx, "secrets are not rotated", "err", err)
+			delay = retryDelay
+		}
+		for _, kind := range kinds {
+			if due := k.due(kind); due > 0 {
+				delay = min(delay, due)
+			}
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
