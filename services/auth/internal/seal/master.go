@@ -46,6 +46,9 @@ func OpenMaster(src Source) (*Master, error) {
 		}
 		return m, nil
 	}
+	if src.File == "" {
+		return nil, fmt.Errorf("neither a text nor a file is set: %w", ErrNoMaster)
+	}
 	m, err := readFile(src.File)
 	if errors.Is(err, fs.ErrNotExist) && src.Generate {
 		if err = generate(src.File); err == nil {

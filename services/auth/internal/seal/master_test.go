@@ -144,6 +144,16 @@ func TestOpenMaster_GeneratesOnlyWhenPermitted(t *testing.T) {
 	}
 }
 
+func TestOpenMaster_NoSource(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, err := seal.OpenMaster(seal.Source{Generate: true}); !errors.Is(err, seal.ErrNoMaster) {
+		t.Errorf("OpenMaster without a source = %v, want ErrNoMaster", err)
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) > 0 {
+		t.Errorf("it left %v, %v", entries, err)
+	}
+}
+
 func TestOpenMaster_GenerateReplacesNothing(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"empty": "", "cut": text(1)[:20], "text": "not a key"} {
