@@ -26,7 +26,7 @@ func TestFlippedByte_NeverPanics(t *testing.T) {
 	for at := 0; at < len(good); at += page {
 		// id, flags, count, overflow, then fields of the first elements, then keys and values
 		for _, offset := range []int{0, 3, 8, 10, 11, 12, 13, 16, 20, 21, 24, 28, 32, 36, 44, 48, 200, page / 2, page - 20} {
-			for _, mask := range []byte{0x01, 0x03, 0x55, 0x80} {
+			for _, mask := range []byte{0x03, 0x80} {
 				content := bytes.Clone(good)
 				content[at+offset] ^= mask
 				if err := os.WriteFile(path, content, 0o600); err != nil {
