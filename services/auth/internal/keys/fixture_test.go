@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
