@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"testing"
 
+	_ "github.com/calimero-network/mero-go/services/node/internal/cli" // what is built and run here counts for the test cache
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 )
 
