@@ -130,7 +130,7 @@ func (l *ledger) known(blob string) bool {
 
 // client makes calls until the node is gone, each on a blob that no other client touches, which share chunks.
 func (l *ledger) client(t *testing.T, p *process, seed uint64, calls *atomic.Int64) {
-	rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // repeatable
+	rng := rand.New(rand.NewPCG(seed, 1))
 	shared := bytes.Repeat([]byte{7}, chunkSize)
 	for i := 0; ; i++ {
 		content := fmt.Appendf(nil, "%d %d ", seed, rng.IntN(20))
