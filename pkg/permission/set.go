@@ -89,9 +89,11 @@ func (s *Set) AllowsApplication(id string) bool {
 
 // MayGrant reports whether the holder of the list may put p into the list of a key below its own: it holds p
 // itself, or p is a binding that stays within its own. The holder's bindings need not be repeated there, as
-// every decision asks the lists of both keys.
+// every decision asks the lists of both keys. The zero value is nobody's to grant.
 func (s *Set) MayGrant(p Permission) bool {
 	switch {
+	case p.action == none:
+		return false
 	case s.admin:
 		return true
 	case p.action == contextBinding:
