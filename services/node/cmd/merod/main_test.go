@@ -29,7 +29,7 @@ const chunkSize = 1 << 20
 
 // rounds is how often the node is killed: often enough to find an index entry that comes before its file, or an
 // upload that no start clears.
-const rounds = 30
+const rounds = 20
 
 // build compiles the command.
 func build(t *testing.T) string {
