@@ -300,16 +300,12 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "mero-auth is up", "version", buildinfo.Version, "listen_addr", data.String(), "admin_addr", operators.String())
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
-	var rotation error
-	background.Go(func() {
-		defer cancel()
-		rotation = a.secrets.Run(ctx)
-	})
+	background.Go(func() { a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
 	err := serve.Run(ctx, serve.DrainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()
 	background.Wait()
-	err = errors.Join(err, rotation, a.Close())
+	err = errors.Join(err, a.Close())
 	a.log.InfoContext(context.WithoutCancel(ctx), "mero-auth has stopped")
 	return err
 }

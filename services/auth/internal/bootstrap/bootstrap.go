@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -51,6 +52,7 @@ type Service struct {
 	Log        *slog.Logger
 
 	tries tries
+	mu    sync.Mutex // held while hash and file may change, which must happen together
 }
 
 // State says what [Service.Show] found.
@@ -71,43 +73,63 @@ type Shown struct {
 }
 
 // Ensure prepares the secret of an empty store: it keeps a usable one, makes one where there is none, and
-// removes the file of a store that has a root key.
+// removes the file of a store that has a root key. A configured secret that has lapsed counts anew.
 func (s *Service) Ensure(ctx context.Context) (Shown, error) {
-	shown, err := s.Show(ctx, false)
-	if err != nil {
-		return Shown{}, err
-	}
-	textLost := shown.State == Open && s.Configured == "" && shown.Secret == "" && s.Mode == ModeSecret
-	configuredLapsed := shown.State == Lapsed && s.Configured != ""
-	if textLost || configuredLapsed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shown, err := s.show(ctx, false)
+	if err == nil && shown.State == Lapsed && s.Configured != "" {
 		return s.renew(ctx)
 	}
-	return shown, nil
+	return shown, err
 }
 
-// Show returns the state and, while it can be used, the secret. renew replaces an unused secret by a new one.
+// Show returns the state and, while it can be used, the secret. renew replaces an unused secret by a new one, and
+// so does a file that does not hold the text of the stored hash.
 func (s *Service) Show(ctx context.Context, renew bool) (Shown, error) {
-	var b store.Bootstrap
-	var everRoot bool
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		everRoot = tx.AnyRootEver()
-		b, err = tx.Bootstrap()
-		return err
-	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.show(ctx, renew)
+}
+
+func (s *Service) show(ctx context.Context, renew bool) (Shown, error) {
+	b, everRoot, err := s.state(ctx)
 	switch {
 	case err != nil:
-		return Shown{}, fmt.Errorf("read the bootstrap state: %w", err)
+		return Shown{}, err
 	case b.Closed || everRoot:
 		return Shown{State: Closed}, s.removeFile()
 	case s.Mode == ModeFirstLogin:
 		return Shown{State: Open}, nil
 	case renew || b.SHA256 == nil || s.configuredChanged(b):
 		return s.renew(ctx)
-	case s.Now().Unix() >= b.Expires:
-		return Shown{State: Lapsed, Expires: time.Unix(b.Expires, 0)}, s.removeFile()
 	}
-	text, err := s.readFile()
-	return Shown{State: Open, Secret: text, Expires: time.Unix(b.Expires, 0)}, err
+	shown := Shown{State: Open, Expires: time.Unix(b.Expires, 0)}
+	switch {
+	case s.Now().Unix() >= b.Expires:
+		shown.State = Lapsed
+		return shown, s.removeFile()
+	case s.Configured != "":
+		return shown, s.removeFile() // left by the random secret before it
+	}
+	if shown.Secret, err = s.readFile(); err != nil || !matches(b, shown.Secret) {
+		s.Log.WarnContext(ctx, "the file of the bootstrap secret is lost or changed, a new secret takes its place", "error", err)
+		return s.renew(ctx)
+	}
+	return shown, nil
+}
+
+// state reads the stored state and whether a root key was ever stored.
+func (s *Service) state(ctx context.Context) (b store.Bootstrap, everRoot bool, err error) {
+	err = s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		everRoot = tx.AnyRootEver()
+		b, err = tx.Bootstrap()
+		return err
+	})
+	if err != nil {
+		return b, false, fmt.Errorf("read the bootstrap state: %w", err)
+	}
+	return b, everRoot, nil
 }
 
 func (s *Service) configuredChanged(b store.Bootstrap) bool {
@@ -119,7 +141,7 @@ func (s *Service) configuredChanged(b store.Bootstrap) bool {
 }
 
 // renew stores the hash of a new secret and its text in the file, in that order: a crash in between leaves a
-// secret that nobody knows, and the next start makes another.
+// secret that nobody knows, and the next start, which misses its text, makes another.
 func (s *Service) renew(ctx context.Context) (Shown, error) {
 	text, sum := s.Configured, sha256.Sum256([]byte(s.Configured))
 	if text == "" {
@@ -137,7 +159,10 @@ func (s *Service) renew(ctx context.Context) (Shown, error) {
 		}
 		return tx.PutBootstrap(b)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrClosed): // by a login meanwhile
+		return Shown{State: Closed}, s.removeFile()
+	case err != nil:
 		return Shown{}, fmt.Errorf("store the bootstrap secret: %w", err)
 	}
 	shown := Shown{State: Open, Secret: text, Expires: time.Unix(b.Expires, 0)}
@@ -151,16 +176,10 @@ func (s *Service) renew(ctx context.Context) (Shown, error) {
 // Check decides whether presented lets an unknown identity become the first administrator, before the
 // identity is proved. Wrong secrets are counted per peer: after five in a minute all are refused.
 func (s *Service) Check(ctx context.Context, peer, presented string) error {
-	var b store.Bootstrap
-	var everRoot bool
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		everRoot = tx.AnyRootEver()
-		b, err = tx.Bootstrap()
-		return err
-	})
+	b, everRoot, err := s.state(ctx)
 	switch {
 	case err != nil:
-		return fmt.Errorf("read the bootstrap state: %w", err)
+		return err
 	case b.Closed || everRoot:
 		return ErrClosed
 	case s.Mode == ModeFirstLogin:
@@ -168,15 +187,13 @@ func (s *Service) Check(ctx context.Context, peer, presented string) error {
 	case presented == "" || b.SHA256 == nil:
 		return ErrWrong
 	}
-	now := s.Now()
-	if s.tries.exhausted(peer, now) {
+	now, right := s.Now(), matches(b, presented)
+	switch {
+	case !s.tries.admit(peer, now, right):
 		return ErrLimited
-	}
-	if !matches(b, presented) {
-		s.tries.wrong(peer, now)
+	case !right:
 		return ErrWrong
-	}
-	if now.Unix() >= b.Expires {
+	case now.Unix() >= b.Expires:
 		return ErrLapsed
 	}
 	return nil

@@ -22,28 +22,30 @@ type count struct {
 	wrong int
 }
 
-func (t *tries) exhausted(peer string, now time.Time) bool {
+// admit counts an attempt and reports whether it may be answered. After maxWrong wrong ones no attempt of the peer
+// is, not even a right one, until the window ends. Judging and counting are one step, so that many attempts at
+// once get no more answers than as many in a row.
+func (t *tries) admit(peer string, now time.Time, right bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c, known := t.byPeer[peer]
-	if !known {
-		return len(t.byPeer) >= maxTracked && !t.forgetOld(now)
+	switch {
+	case !known && len(t.byPeer) >= maxTracked && !t.forgetOld(now):
+		return false
+	case now.Sub(c.start) >= window:
+		c = count{start: now}
+	case c.wrong >= maxWrong:
+		return false
 	}
-	return c.wrong >= maxWrong && now.Sub(c.start) < window
-}
-
-func (t *tries) wrong(peer string, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if right {
+		return true
+	}
 	if t.byPeer == nil {
 		t.byPeer = make(map[string]count)
 	}
-	c := t.byPeer[peer]
-	if now.Sub(c.start) >= window {
-		c = count{start: now}
-	}
 	c.wrong++
 	t.byPeer[peer] = c
+	return true
 }
 
 // forgetOld drops the windows that have ended and reports whether that made room.

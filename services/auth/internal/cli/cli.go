@@ -58,7 +58,7 @@ func Run(ctx context.Context, p Process) int {
 	if code, is := errors.AsType[exit](err); is {
 		return int(code)
 	}
-	fmt.Fprintln(p.Stderr, "mero-auth:", err)
+	c.tell("%v", err)
 	if _, is := errors.AsType[*usageError](err); is {
 		return ExitUsage
 	}
@@ -66,6 +66,11 @@ func Run(ctx context.Context, p Process) int {
 }
 
 type usageError struct{ error }
+
+// tell writes a line to the person at the terminal.
+func (c *command) tell(format string, args ...any) {
+	_, _ = fmt.Fprintf(c.Stderr, "mero-auth: "+format+"\n", args...) // there is no other place to complain to
+}
 
 func (c *command) root() *cobra.Command {
 	root := &cobra.Command{
@@ -118,7 +123,7 @@ then flags; docs/configuration.md lists them all.`,
 func (c *command) load() (config.Config, error) {
 	cfg, warnings, err := config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
 	for _, w := range warnings {
-		fmt.Fprintln(c.Stderr, "mero-auth: warning:", w)
+		c.tell("warning: %v", w)
 	}
 	return cfg, err
 }

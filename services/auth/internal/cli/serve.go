@@ -64,7 +64,7 @@ func (c *command) terminal() bool {
 func (c *command) greet(ctx context.Context, a *app.App) {
 	shown, err := a.Bootstrap().Show(ctx, false)
 	if err == nil && shown.State == bootstrap.Open && shown.Secret != "" {
-		fmt.Fprintf(c.Stderr, "\n  First login: pass this one-time secret as provider_data.bootstrap_secret (valid until %s)\n\n      %s\n\n",
+		c.tell("the first login needs this one-time secret as provider_data.bootstrap_secret (valid until %s):\n\n      %s\n",
 			shown.Expires.Format(time.RFC3339), shown.Secret)
 	}
 }
@@ -135,13 +135,13 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		if err := json.NewEncoder(c.Stdout).Encode(shown); err != nil {
+		if err := json.NewEncoder(c.Stdout).Encode(shown); err != nil { //nolint:gosec // showing the secret to the operator is what this command is for
 			return err
 		}
 	}
 	switch shown.State {
 	case bootstrap.Closed:
-		fmt.Fprintln(c.Stderr, "mero-auth: a root key exists or existed; log in with it")
+		c.tell("a root key exists or existed; log in with it")
 		return exit(ExitClosed)
 	case bootstrap.Lapsed:
 		return errors.New("the secret has lapsed; make another with `mero-auth bootstrap show --renew`")
@@ -150,7 +150,7 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 		return nil
 	}
 	if shown.Secret == "" {
-		fmt.Fprintln(c.Stderr, "mero-auth: the secret is the one that the configuration sets")
+		c.tell("the secret is the one that the configuration sets")
 		return nil
 	}
 	_, err = fmt.Fprintln(c.Stdout, shown.Secret)

@@ -1,12 +1,11 @@
 package gate
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"crypto/sha256"
 )
 
 type counter = atomic.Uint64

@@ -19,9 +19,9 @@ import (
 func (s *server) decode(c echo.Context, v any) error {
 	r := c.Request()
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	isJSON := media == "application/json" || (strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
 	charset := params["charset"]
-	if err != nil || (media != "application/json" && !(strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))) ||
-		(charset != "" && !strings.EqualFold(charset, "utf-8")) {
+	if err != nil || !isJSON || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
 		return fault.New(fault.UnsupportedMedia, "the body must be JSON with Content-Type: application/json")
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {

@@ -121,7 +121,7 @@ func (s *server) writeDenial(w http.ResponseWriter, r *http.Request, status int,
 	h["Content-Type"] = jsonType
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(errorBody(message)) // the client is gone; there is nobody to tell
+		_, _ = w.Write(errorBody(message)) //nolint:gosec // JSON with a fixed text; if the client is gone there is nobody to tell
 	}
 }
 

@@ -81,36 +81,9 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 	}
 	var family store.Family
 	created := false
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		created = false
-		if proof.Challenge != nil {
-			if err := tx.UseChallenge(proof.Challenge.ID, proof.Challenge.Expires); err != nil {
-				return err
-			}
-		}
-		key, err := s.rootKey(tx, proof.KeyID)
-		if errors.Is(err, store.ErrNotFound) && opens {
-			created = true
-			key, err = s.firstKey(tx, p, proof, secretText)
-		}
-		if err != nil {
-			return err
-		}
-		if key.NodeURL != "" && !sameHost(key.NodeURL, r.ClientName) {
-			return fault.New(fault.Unauthenticated, "authentication failed: the key is not valid for this node")
-		}
-		permissions, err := tx.Permissions(key.ID)
-		if err != nil {
-			return err
-		}
-		family = s.Issuer.Begin(Grant{
-			Key: key.ID, Permissions: permissions, NodeURL: gate.NodeURL(r.ClientName),
-			ClientName: withoutQuery(r.ClientName), Peer: r.Peer,
-		})
-		if err := s.Issuer.Cover(tx, family); err != nil {
-			return err
-		}
-		return tx.CreateFamily(family)
+	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		family, created, err = s.begin(tx, proven{r, p.Name(), proof, opens, secretText})
+		return err
 	})
 	if err != nil {
 		return Pair{}, tokenFault(err)
@@ -120,6 +93,50 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 		s.Log.InfoContext(ctx, "the first root key was created", "key_id", family.Key, "provider", p.Name())
 	}
 	return s.Issuer.Sign(family)
+}
+
+// proven is a login whose identity the provider has proved.
+type proven struct {
+	Request
+	provider string
+	proof    provider.Proof
+	opens    bool   // may create the first root key
+	secret   string // with which it may
+}
+
+// begin uses the challenge up, finds the root key, or creates the first one, and stores a new session of it.
+func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bool, err error) {
+	if l.proof.Challenge != nil {
+		if err := tx.UseChallenge(l.proof.Challenge.ID, l.proof.Challenge.Expires); err != nil {
+			return family, false, err
+		}
+	}
+	key, err := s.rootKey(tx, l.proof.KeyID)
+	if errors.Is(err, store.ErrNotFound) && l.opens {
+		created = true
+		key, err = s.firstKey(tx, l)
+	}
+	if err != nil {
+		return family, false, err
+	}
+	if key.NodeURL != "" && !sameHost(key.NodeURL, l.ClientName) {
+		return family, false, errOtherNode
+	}
+	if err := renewHash(tx, l.provider, l.proof); err != nil {
+		return family, false, err
+	}
+	permissions, err := tx.Permissions(key.ID)
+	if err != nil {
+		return family, false, err
+	}
+	family = s.Issuer.Begin(Grant{
+		Key: key.ID, Permissions: permissions, NodeURL: gate.NodeURL(l.ClientName),
+		ClientName: withoutQuery(l.ClientName), Peer: l.Peer,
+	})
+	if err := s.Issuer.Cover(tx, family); err != nil {
+		return family, false, err
+	}
+	return family, created, tx.CreateFamily(family)
 }
 
 // opens reports whether this login may create the first root key, and the secret that it presented.
@@ -149,6 +166,7 @@ func (s *Service) opens(ctx context.Context, r Request) (presented string, open 
 
 var (
 	errNotAuthorized = fault.New(fault.Unauthenticated, "authentication failed: this identity has no key on this node")
+	errOtherNode     = fault.New(fault.Unauthenticated, "authentication failed: the key is not valid for this node")
 	errKeyRevoked    = fault.New(fault.Unauthenticated, "authentication failed: the key has been revoked")
 )
 
@@ -168,11 +186,11 @@ func (s *Service) rootKey(tx *store.Tx, id string) (store.Key, error) {
 }
 
 // firstKey creates the first root key and closes the bootstrap.
-func (s *Service) firstKey(tx *store.Tx, p provider.Provider, proof provider.Proof, secretText string) (store.Key, error) {
-	if err := s.Bootstrap.Consume(tx, secretText); err != nil {
+func (s *Service) firstKey(tx *store.Tx, l proven) (store.Key, error) {
+	if err := s.Bootstrap.Consume(tx, l.secret); err != nil {
 		return store.Key{}, err
 	}
-	return AddRoot(tx, RootGrant{Provider: p.Name(), Proof: proof, Permissions: RootPermissions, Now: s.Now()})
+	return AddRoot(tx, RootGrant{Provider: l.provider, Proof: l.proof, Permissions: RootPermissions, Now: s.Now()})
 }
 
 // RootGrant describes a root key to add.
@@ -210,6 +228,19 @@ func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	return key, tx.PutAccount(g.Provider, store.Account{Name: g.Proof.Account, Key: key.ID, PHC: g.Proof.PasswordHash})
 }
 
+// renewHash stores a known account's new hash, unless the account has got another one since it was verified.
+func renewHash(tx *store.Tx, providerName string, proof provider.Proof) error {
+	if proof.Replaces == "" {
+		return nil
+	}
+	account, err := tx.Account(providerName, proof.Account)
+	if err != nil || account.PHC != proof.Replaces {
+		return err
+	}
+	account.PHC = proof.PasswordHash
+	return tx.PutAccount(providerName, account)
+}
+
 // randomKeyID returns 256 random bits in hex, the shape of the derived ids of wallets.
 func randomKeyID() string {
 	var b [32]byte
@@ -245,9 +276,10 @@ func tokenFault(err error) error {
 	return err
 }
 
-// sameHost reports whether two addresses name the same host, as a key's node binding demands of client_name.
+// sameHost reports whether client_name is an address at the host of a key's node binding. An address that the
+// token could not be bound to (ftp://host, //host) is none: the key would yield a token for every host.
 func sameHost(nodeURL, clientName string) bool {
-	named, err := url.Parse(clientName)
+	named, err := url.Parse(gate.NodeURL(clientName))
 	return err == nil && gate.ParseNodeBinding(nodeURL).Matches(named.Host)
 }
 

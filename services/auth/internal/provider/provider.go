@@ -51,8 +51,13 @@ type Proof struct {
 	// tokens. Nil for providers that use none.
 	Challenge *challenge.Claims
 
-	// PasswordHash is the PHC string to store with a new account; empty for all but password providers.
+	// PasswordHash is the PHC string to store: with a new account or, when Replaces is set, with the known one.
+	// Empty for all but password providers.
 	PasswordHash string
+
+	// Replaces is the stored PHC string that PasswordHash takes the place of, because it was made with other
+	// parameters than today's. Whoever stores it compares first: the password may have changed meanwhile.
+	Replaces string
 }
 
 // Provider proves identities. Implementations are safe for concurrent use.

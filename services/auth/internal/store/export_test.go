@@ -1,10 +1,8 @@
 package store
 
-// CellCount returns how many cells the store's table refers to.
-func (s *Store) CellCount() int {
+// Cells returns how many names the table of cells holds.
+func Cells(s *Store) int {
 	n := 0
-	for range s.cells.m.Range {
-		n++
-	}
+	s.cells.m.Range(func(_, _ any) bool { n++; return true })
 	return n
 }

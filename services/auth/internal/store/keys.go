@@ -95,7 +95,7 @@ func (tx *Tx) CreateKey(k Key, permissions []string) error {
 			return fmt.Errorf("index minted key: %w", err)
 		}
 	}
-	return put(tx.Tx, bucketPermissions, k.ID, permissionRecord{V: schema, Permissions: permissions})
+	return tx.putPermissions(k.ID, permissions)
 }
 
 // RevokeKey marks the key and every key minted with its tokens as revoked and returns the time of revocation,
@@ -187,6 +187,13 @@ func (tx *Tx) Permissions(id string) ([]string, error) {
 // SetPermissions replaces the permissions of an existing key.
 func (tx *Tx) SetPermissions(id string, permissions []string) error {
 	tx.touched = append(tx.touched, cellOfKey(id))
+	return tx.putPermissions(id, permissions)
+}
+
+func (tx *Tx) putPermissions(id string, permissions []string) error {
+	if permissions == nil {
+		permissions = []string{} // an empty array for whoever reads it, never null
+	}
 	return put(tx.Tx, bucketPermissions, id, permissionRecord{V: schema, Permissions: permissions})
 }
 

@@ -102,3 +102,31 @@ func TestEnroll(t *testing.T) {
 		t.Errorf("Enroll with 7 characters = %+v, %v, want ErrMalformed", got, err)
 	}
 }
+
+// A password that is known again is worth hashing anew when the parameters have changed since; the lower limit of
+// lengths, raised meanwhile, must not stand in the way.
+func TestAuthenticate_RenewsOutdatedHash(t *testing.T) {
+	accounts := map[string]account{}
+	p, _, hashes := newProvider(accounts)
+	store(t, p, accounts, "alice", "correct horse", "key-1")
+	old := accounts["alice"].phc
+	for _, limit := range []int{8, 100} {
+		q, _, hashes := newProvider(accounts)
+		q.Config.Iterations, q.Config.MinLength = 2, limit
+		got, err := login(t, q, "alice", "correct horse")
+		if err != nil || got.KeyID != "key-1" || got.Replaces != old || q.NeedsRehash(got.PasswordHash) || hashes.Load() != 2 {
+			t.Errorf("Authenticate = %+v, %v with %d hashes, want a new hash in place of %s", got, err, hashes.Load(), old)
+		}
+		if ok, err := q.Verify(t.Context(), got.PasswordHash, "correct horse"); !ok || err != nil {
+			t.Errorf("Verify of the new hash = %t, %v", ok, err)
+		}
+		hashes.Store(0)
+		if got, err := login(t, q, "alice", "wrong horse"); !errors.Is(err, provider.ErrRejected) || got != (provider.Proof{}) || hashes.Load() != 1 {
+			t.Errorf("wrong password: %+v, %v with %d hashes, want ErrRejected and one", got, err, hashes.Load())
+		}
+	}
+	hashes.Store(0)
+	if got, err := login(t, p, "alice", "correct horse"); err != nil || got.PasswordHash != "" || got.Replaces != "" || hashes.Load() != 1 {
+		t.Errorf("with the parameters of the hash: %+v, %v with %d hashes, want none to store and one", got, err, hashes.Load())
+	}
+}

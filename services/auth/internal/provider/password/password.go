@@ -76,7 +76,7 @@ func (p *Provider) Info() provider.Info {
 // bootstrap_secret, are not its business.
 //
 // Whether a user exists shows neither in the error nor in the work: every attempt that passes the rules on form
-// costs one hash. With a.Bootstrap, an unknown user is a new account; a caller that has not yet checked the
+// costs one hash. (A right password whose stored hash has other parameters costs a second one, for Replaces.) With a.Bootstrap, an unknown user is a new account; a caller that has not yet checked the
 // bootstrap secret must therefore not set it.
 func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provider.Proof, error) {
 	name, password, err := p.decode(a.Data)
@@ -100,7 +100,14 @@ func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provid
 	if !found || !ok {
 		return provider.Proof{}, errWrong
 	}
-	return provider.Proof{KeyID: keyID, PublicKey: name, Account: name}, nil
+	proof := provider.Proof{KeyID: keyID, PublicKey: name, Account: name}
+	if p.NeedsRehash(phc) {
+		// Without a new hash the old one stays, which is no reason to refuse.
+		if renewed, err := p.newHash(ctx, password); err == nil {
+			proof.PasswordHash, proof.Replaces = renewed, phc
+		}
+	}
+	return proof, nil
 }
 
 // Enroll implements [provider.Provider]. provider_data is {username, password}.
@@ -122,14 +129,19 @@ func (p *Provider) NewAccount(ctx context.Context, name, password string) (provi
 	if utf8.RuneCountInString(password) < p.minLength() {
 		return provider.Proof{}, fmt.Errorf("%w: password must have at least %d characters", provider.ErrMalformed, p.minLength())
 	}
-	r := record{cost: p.cost(), salt: make([]byte, saltBytes)}
-	rand.Read(r.salt) // never fails
-	sum, err := p.derive(ctx, password, r.cost, r.salt, checksumBytes)
+	phc, err := p.newHash(ctx, password)
 	if err != nil {
 		return provider.Proof{}, err
 	}
-	r.checksum = sum
-	return provider.Proof{PublicKey: name, Account: name, PasswordHash: r.String()}, nil
+	return provider.Proof{PublicKey: name, Account: name, PasswordHash: phc}, nil
+}
+
+// newHash returns a PHC string for password with today's parameters and a fresh salt.
+func (p *Provider) newHash(ctx context.Context, password string) (phc string, err error) {
+	r := record{cost: p.cost(), salt: make([]byte, saltBytes)}
+	rand.Read(r.salt) // never fails
+	r.checksum, err = p.derive(ctx, password, r.cost, r.salt, checksumBytes)
+	return r.String(), err
 }
 
 // Verify reports whether password is the one that phc was made from. It costs one hash with the parameters of

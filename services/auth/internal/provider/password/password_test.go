@@ -245,11 +245,12 @@ func TestAuthenticate_Malformed(t *testing.T) {
 		{`{"username":"alice","password":null}`, "password is required"},
 		{`{"username":"alice","password":12345678}`, "password must be a string"},
 		{`{"username":["alice"],"password":"correct horse"}`, "username must be a string"},
-		{`{"username":"alice","username":"bob","password":"correct horse"}`, "occurs twice"},
-		{`{"username":"alice","password":"correct horse","Password":"x"}`, "password must be spelled in lower case"},
-		{`{"username":"alice","password":"correct \ud800"}`, "password holds broken Unicode"},
+		{`{"username":"alice","username":"bob","password":"correct horse"}`, "appears twice"},
+		{`{"username":"alice","password":"correct horse","Password":"x"}`, "appears twice"},
+		{`{"username":"alice","Password":"correct horse"}`, "password must be spelled in lower case"},
+		{`{"username":"alice","password":"correct \ud800"}`, "lone surrogate"},
 		{`null`, "not a JSON object"},
-		{``, "not valid JSON"},
+		{``, "malformed JSON"},
 	} {
 		for _, bootstrap := range []bool{false, true} {
 			got, err := p.Authenticate(t.Context(), provider.Attempt{Data: json.RawMessage(tt.data), Bootstrap: bootstrap})

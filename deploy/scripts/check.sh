@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Checks everything that needs no test run: format, vet, lint, import order, module files, the builds of each module,
+# shell scripts and the nginx configuration. Goes on after a failure and names all of them at the end.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export GOTOOLCHAIN=local GOWORK=off
+PATH=$PATH:/usr/sbin
+
+golangci_version=2.15.0
+golangci=$PWD/.tools/golangci-lint
+
+# linter: makes sure that $golangci is the pinned version.
+linter() {
+    local found
+    for found in "$golangci" "$(command -v golangci-lint || true)"; do
+        if [ -x "$found" ] && "$found" version 2>/dev/null | grep -q "version v\?$golangci_version "; then
+            golangci=$found
+            return
+        fi
+    done
+    echo "installing golangci-lint v$golangci_version into .tools (about two minutes)"
+    GOBIN=$PWD/.tools CGO_ENABLED=0 go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$golangci_version"
+}
+
+# each COMMAND...: runs COMMAND in every module.
+each() {
+    local module ok=0
+    for module in $(deploy/scripts/modules.sh); do
+        (cd "$module" && "$@") || { echo "  in $module"; ok=1; }
+    done
+    return "$ok"
+}
+
+check_workspace() {
+    diff <(deploy/scripts/modules.sh | sort) <(git ls-files -co --exclude-standard | sed -n 's,/go\.mod$,,p' | sort) ||
+        { echo "go.work and the go.mod files differ"; return 1; }
+}
+
+check_tidy() { each go mod tidy -diff; }
+
+check_format() {
+    linter
+    each "$golangci" fmt --diff
+}
+
+check_vet() { each go vet ./...; }
+
+check_lint() {
+    linter
+    "$golangci" config verify
+    each "$golangci" run
+}
+
+# The tests that read the import graph; every imports_test.go holds nothing else.
+check_imports() {
+    local file ok=0
+    for file in $(git ls-files -co --exclude-standard '*imports_test.go'); do
+        go -C "$(dirname "$file")" test -run 'Import' . || ok=1
+    done
+    return "$ok"
+}
+
+# Each module by itself, as the images build it.
+check_builds() {
+    export CGO_ENABLED=0
+    each go build ./... &&
+        go -C services/node build -tags noembed ./... &&
+        go -C services/auth build -tags mock ./...
+}
+
+check_scripts() {
+    local script
+    while read -r script; do bash -n "$script"; done < <(git ls-files -co --exclude-standard '*.sh' '.ci/run')
+    if command -v shellcheck >/dev/null; then
+        git ls-files -co --exclude-standard '*.sh' '.ci/run' | xargs shellcheck -x -P .
+    fi
+}
+
+# The shipped configuration with both sets of addresses, by a real nginx where there is one.
+check_nginx() {
+    local dir kind ok=0
+    command -v nginx >/dev/null || { echo "no nginx here"; return; }
+    dir=$(mktemp -d)
+    for kind in native compose; do
+        cp nginx/mero.conf "$dir/"
+        sed 's/mero-auth:/127.0.0.1:/; s/mero-node:/127.0.0.1:/' "nginx/upstreams.$kind.conf" >"$dir/upstreams.conf"
+        cp "nginx/listen.$kind.conf" "$dir/listen.conf"
+        nginx -t -q -e stderr -p "$dir/" -c "$dir/mero.conf" || ok=1
+    done
+    rm -rf "$dir"
+    return "$ok"
+}
+
+failed=()
+for part in workspace tidy format vet lint imports builds scripts nginx; do
+    printf '== check: %s\n' "$part"
+    started=$SECONDS
+    "check_$part" || failed+=("$part")
+    [ $((SECONDS - started)) -lt 5 ] || echo "   took $((SECONDS - started)) s"
+done
+[ ${#failed[@]} = 0 ] || { echo "check failed: ${failed[*]}"; exit 1; }
+echo "check passed"

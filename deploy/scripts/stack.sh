@@ -1,0 +1,113 @@
+# shellcheck shell=bash
+# What `make up`, `make down` and `make bootstrap-secret` share. Sourced, from the root of the repository.
+#
+# State of the stack, all below .mero/: mode (how it runs), run/ (a record per process), log/, data/ (survives `make
+# down`), nginx/ and nginx-state/.
+
+# shellcheck disable=SC2034 # used by the scripts that source this
+state=.mero
+PATH=$PATH:/usr/sbin:/sbin
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# load_env reads .env as docker compose does: what is exported wins.
+load_env() {
+    local name value own_port=${MERO_PORT+yes}
+    while IFS='=' read -r name value; do
+        case $name in '' | \#*) continue ;; esac
+        if [ "$name" = MERO_PUBLIC_URL ] && [ -z "${MERO_PUBLIC_URL:-}" ] && [ -n "$own_port" ]; then
+            value=http://localhost:$MERO_PORT
+        fi
+        [ -n "${!name:-}" ] || export "$name=$value"
+    done <.env
+    # Where the processes listen when they run natively.
+    : "${MERO_NATIVE_AUTH_PORT:=3001}" "${MERO_NATIVE_OPS_PORT:=8081}" "${MERO_NATIVE_NODE_PORT:=2528}"
+    # shellcheck disable=SC2034
+    url=$MERO_PUBLIC_URL
+    # shellcheck disable=SC2034
+    health=http://${MERO_BIND/0.0.0.0/127.0.0.1}:$MERO_PORT/admin-api/health
+}
+
+# native_environment exports the settings of the two services for a native run.
+native_environment() {
+    export AUTH_LISTEN_ADDR=127.0.0.1:$MERO_NATIVE_AUTH_PORT AUTH_ADMIN_ADDR=127.0.0.1:$MERO_NATIVE_OPS_PORT
+    export AUTH_PUBLIC_URL=$MERO_PUBLIC_URL
+    # Relative, because the path of a Unix socket is short. The services run in the root of the repository.
+    export AUTH_STORAGE__PATH=$state/data/auth AUTH_SECRETS__KEY_DIR=$state/data/keys
+    export AUTH_ASSERTION__KEY_FILE=$state/data/link/assertion.keys
+    export AUTH_NODE__ENFORCES_PERMISSIONS=true AUTH_CORS__ALLOW_ALL_ORIGINS=true
+    export AUTH_PROVIDERS__USER_PASSWORD=true AUTH_PROVIDERS__ETH_WALLET=true
+    export MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/$MERO_NATIVE_NODE_PORT MEROD_SERVER__AUTH_MODE=proxy
+    export MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=$PWD/$state/data/link/assertion.keys
+}
+
+# find_compose sets compose to the command of Docker Compose when a Docker engine answers.
+find_compose() {
+    compose=()
+    command -v docker >/dev/null || return 1
+    timeout 10 docker version >/dev/null 2>&1 || return 1
+    if docker compose version >/dev/null 2>&1; then
+        compose=(docker compose)
+    elif command -v docker-compose >/dev/null; then
+        compose=(docker-compose)
+    else
+        say "A Docker engine answers, but Docker Compose is not installed."
+        return 1
+    fi
+}
+
+# started_at PID: what tells a process from a later one with the same number; fails when there is none or it has ended.
+started_at() {
+    local stat
+    if [ -d /proc/self ]; then
+        stat=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) || return 1
+        case $stat in Z* | X*) return 1 ;; esac
+        cut -d' ' -f20 <<<"$stat"
+    else
+        ps -o lstart= -p "$1" 2>/dev/null | tr -s ' ' '_' | grep .
+    fi
+}
+
+# recorded NAME: sets pid, since and print from the record of a process; fails without a record.
+recorded() {
+    read -r pid since print 2>/dev/null <"$state/run/$1"
+}
+
+# runs NAME: is the recorded process alive?
+runs() {
+    local pid since print
+    recorded "$1" && [ "$(started_at "$pid")" = "$since" ]
+}
+
+# stop NAME [SIGNAL]: ends the recorded process, by force after 15 s, and forgets it.
+stop() {
+    # shellcheck disable=SC2034
+    local pid since print deadline=$((SECONDS + 15))
+    recorded "$1" || return 0
+    if runs "$1"; then
+        say "Stopping $1 (process $pid)."
+        kill "-${2:-TERM}" "$pid"
+        while runs "$1"; do
+            if [ $SECONDS -ge $deadline ]; then
+                say "$1 does not stop; killing it."
+                kill -KILL "$pid"
+                break
+            fi
+            sleep 0.1
+        done
+    fi
+    rm -f "$state/run/$1"
+}
+
+# show_secret prints the bootstrap secret; exit code 3 when the first login has happened.
+show_secret() {
+    case $(cat "$state/mode" 2>/dev/null) in
+    compose) "${compose[@]}" exec -T auth mero-auth bootstrap show ;;
+    native)
+        native_environment
+        bin/mero-auth bootstrap show
+        ;;
+    *) die "The stack does not run; start it with: make up" ;;
+    esac
+}
