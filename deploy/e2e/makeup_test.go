@@ -41,7 +41,8 @@ func clone(t *testing.T) *stranger {
 			u.env = append(u.env, entry)
 		}
 	}
-	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_AUTH_PORT="+port(), "MERO_AUTH_ADMIN_PORT="+port(), "MERO_NODE_PORT="+port())
+	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+port(),
+		"MERO_NATIVE_OPS_PORT="+port(), "MERO_NATIVE_NODE_PORT="+port())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
