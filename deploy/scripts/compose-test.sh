@@ -26,7 +26,8 @@ trap cleanup EXIT
 if ! timeout 10 docker version >/dev/null 2>&1; then
     # The directory stays: the next run finds the images in it.
     engine=$PWD/.tools/docker
-    eval "$(deploy/offline/dockerd.sh start "$engine" --bridge none)"
+    started=$(deploy/offline/dockerd.sh start "$engine" --bridge none)
+    eval "$started"
     export DOCKER_BUILDKIT=0 # BuildKit insists on a bridge
 fi
 find_compose || die "Docker Compose is missing."

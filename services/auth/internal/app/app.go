@@ -160,7 +160,7 @@ func (a *App) openGate(codec *token.Codec) error {
 	}
 	a.gate = &gate.Gate{
 		Sessions: &gate.Sessions{
-			Store: a.records, Tokens: codec, SecretEpoch: a.secrets.Epoch, Leeway: a.cfg.JWT.Leeway, Now: a.now, Log: a.log,
+			Store: a.records, Tokens: codec, SecretEpoch: a.secrets.Epoch, Leeway: a.cfg.JWT.Leeway, Now: a.now,
 		},
 		Table:           route.Node,
 		Assertions:      a.assertions,

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -55,11 +54,9 @@ type Sessions struct {
 	SecretEpoch func() uint64 // changes whenever a signing secret comes or goes
 	Leeway      time.Duration // tolerance for exp, the codec's
 	Now         func() time.Time
-	Log         *slog.Logger
 
-	cache         cache
-	hits, misses  counter
-	tooLongWarned warnLimit
+	cache        cache
+	hits, misses counter
 }
 
 // Counts returns how many look-ups the cache answered and how many it did not.
@@ -125,7 +122,7 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 	session.Permissions = permission.Effective(claims.Permissions, lists...)
 	session.Rights = newRights(claims.Permissions, lists)
 	session.Node = ParseNodeBinding(claims.NodeURL)
-	s.prepare(ctx, session)
+	session.prepare()
 	return session, nil
 }
 
@@ -221,18 +218,12 @@ func revokedUnless(err error, ok bool) error {
 }
 
 // prepare renders the header values.
-func (s *Sessions) prepare(ctx context.Context, session *Session) {
-	joined := permission.Join(session.Permissions)
-	if len(joined) > maxHeaderPermissions {
-		session.header.tooLong = true
-		if s.tooLongWarned.ready(s.Now()) {
-			s.Log.ErrorContext(ctx, "the permissions of a key do not fit into a header: every request with it is refused",
-				"key_id", session.KeyID, "bytes", len(joined), "limit", maxHeaderPermissions)
-		}
-	}
-	session.header.key = []string{session.KeyID}
-	session.header.permissions = []string{joined}
-	session.header.expires = []string{strconv.FormatInt(session.Expires, 10)}
+func (s *Session) prepare() {
+	joined := permission.Join(s.Permissions)
+	s.header.tooLong = len(joined) > maxHeaderPermissions
+	s.header.key = []string{s.KeyID}
+	s.header.permissions = []string{joined}
+	s.header.expires = []string{strconv.FormatInt(s.Expires, 10)}
 }
 
 // NodeBinding is the host that a token may be used at. The zero value binds nothing.

@@ -2,7 +2,6 @@ package gate_test
 
 import (
 	"context"
-	"log/slog"
 	"sync/atomic"
 	"testing"
 
@@ -43,7 +42,6 @@ func sessions(t *testing.T, s *authtest.Service, db kv.DB) (*gate.Sessions, *sto
 	}
 	return &gate.Sessions{
 		Store: records, Tokens: s.Issuer.Tokens, SecretEpoch: func() uint64 { return 1 }, Now: s.Clock.Now,
-		Log: slog.New(slog.DiscardHandler),
 	}, records
 }
 

@@ -201,15 +201,20 @@ func splitHost(host string) (name, port string) {
 	if strings.ContainsAny(host, "/@?#\\ ,") {
 		return "", ""
 	}
-	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
-		return host[1 : len(host)-1], ""
-	}
-	if !strings.Contains(host, ":") {
+	bracketed := strings.HasPrefix(host, "[")
+	switch {
+	case bracketed && strings.HasSuffix(host, "]"):
+		name = host[1 : len(host)-1]
+	case !strings.Contains(host, ":"):
 		return host, ""
+	default:
+		var err error
+		if name, port, err = net.SplitHostPort(host); err != nil {
+			return "", ""
+		}
 	}
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		return "", ""
+	if bracketed != strings.Contains(name, ":") {
+		return "", "" // brackets are for IPv6 addresses (RFC 3986 section 3.2.2)
 	}
 	return name, port
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
@@ -103,6 +104,9 @@ func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRe
 	var key store.Key
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		created = false
+		if _, err := s.admitted(tx, caller); err != nil {
+			return err
+		}
 		existing, err := tx.Key(proof.KeyID)
 		if proof.KeyID != "" && err == nil && existing.Live(s.Now()) {
 			return nil
@@ -156,26 +160,42 @@ func (s *Service) CreateClient(ctx context.Context, caller *gate.Session, r Clie
 	}
 	key := s.clientKey(caller, r, nodeURL)
 	var family store.Family
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := stillLive(tx, caller, s.Now()); err != nil {
-			return err
-		}
-		if err := tx.CreateKey(key, permissions); err != nil {
-			return err
-		}
-		family = s.Issuer.Begin(login.Grant{
-			Key: key.ID, Permissions: permissions, NodeURL: nodeURL, ClientName: key.Name, Peer: r.Peer, Machine: r.ExpiresIn,
-		})
-		if err := s.Issuer.Cover(tx, family); err != nil {
-			return err
-		}
-		return tx.CreateFamily(family)
+	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		family, err = s.mint(tx, caller, key, permissions, r)
+		return err
 	})
 	if err != nil {
 		return login.Pair{}, err
 	}
 	s.Log.InfoContext(ctx, "client key created", "key_id", key.ID, "root_key_id", key.RootKeyID, "by", caller.KeyID)
 	return s.Issuer.Sign(family)
+}
+
+// mint stores a client key and a session of it. What a key mints does not outlive it.
+func (s *Service) mint(
+	tx *store.Tx, caller *gate.Session, key store.Key, permissions []string, r ClientRequest,
+) (family store.Family, err error) {
+	minter, err := s.admitted(tx, caller)
+	if err != nil {
+		return family, err
+	}
+	life := r.ExpiresIn
+	if end := minter.ExpiresAt; end != 0 && (key.ExpiresAt == 0 || key.ExpiresAt > end) {
+		key.ExpiresAt = end
+		if life > 0 {
+			life = time.Unix(end, 0).Sub(s.Now())
+		}
+	}
+	if err := tx.CreateKey(key, permissions); err != nil {
+		return family, err
+	}
+	family = s.Issuer.Begin(login.Grant{
+		Key: key.ID, Permissions: permissions, NodeURL: key.NodeURL, ClientName: key.Name, Peer: r.Peer, Machine: life,
+	})
+	if err := s.Issuer.Cover(tx, family); err != nil {
+		return family, err
+	}
+	return family, tx.CreateFamily(family)
 }
 
 func (s *Service) clientKey(caller *gate.Session, r ClientRequest, nodeURL string) store.Key {
@@ -223,18 +243,27 @@ func clientPermissions(caller *gate.Session, r ClientRequest) ([]string, error) 
 	return list, nil
 }
 
-// stillLive refuses a caller whose key or root was revoked after the request was admitted.
-func stillLive(tx *store.Tx, caller *gate.Session, now time.Time) error {
-	for _, id := range []string{caller.KeyID, caller.RootID} {
-		k, err := tx.Key(id)
-		if errors.Is(err, store.ErrNotFound) || (err == nil && !k.Live(now)) {
-			return fault.New(fault.Forbidden, "the key of this token has been revoked")
-		}
-		if err != nil {
-			return err
-		}
+// admitted repeats, in the transaction of a change, what may have happened since the request was admitted: the
+// caller's session, key or root was revoked. It returns the caller's key.
+func (s *Service) admitted(tx *store.Tx, caller *gate.Session) (store.Key, error) {
+	now := s.Now()
+	family, err := tx.Family(caller.Family)
+	if err := unlessRevoked(err, family.RevokedAt == 0); err != nil {
+		return store.Key{}, err
 	}
-	return nil
+	root, err := tx.Key(caller.RootID)
+	if err := unlessRevoked(err, root.Live(now)); err != nil {
+		return store.Key{}, err
+	}
+	key, err := tx.Key(caller.KeyID)
+	return key, unlessRevoked(err, key.Live(now))
+}
+
+func unlessRevoked(err error, live bool) error {
+	if errors.Is(err, store.ErrNotFound) || (err == nil && !live) {
+		return fault.New(fault.Forbidden, "the session or key of this token has been revoked").Because(identity.TokenRevoked)
+	}
+	return err
 }
 
 func targetURL(text string) (string, error) {

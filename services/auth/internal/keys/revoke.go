@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -16,6 +17,9 @@ var ErrLastAdmin = fault.New(fault.Conflict, "Cannot delete the last active root
 // RevokeRoot revokes a root key, and with it its clients, and returns the time of revocation.
 func (s *Service) RevokeRoot(ctx context.Context, caller *gate.Session, id string) (revokedAt int64, err error) {
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := s.admitted(tx, caller); err != nil {
+			return err
+		}
 		k, err := tx.Key(id)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -37,6 +41,9 @@ func (s *Service) RevokeRoot(ctx context.Context, caller *gate.Session, id strin
 // RevokeClient revokes a client key of the given root key and returns the time of revocation.
 func (s *Service) RevokeClient(ctx context.Context, caller *gate.Session, rootID, id string) (revokedAt int64, err error) {
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := s.admitted(tx, caller); err != nil {
+			return err
+		}
 		k, err := tx.Key(id)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -66,9 +73,12 @@ func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) e
 		return err
 	}
 	if !caller.Rights.Allows(deleteKeys) {
-		return fault.New(fault.Forbidden, "permission denied").Because("permission_denied")
+		return fault.New(fault.Forbidden, "permission denied").Because(identity.PermissionDenied)
 	}
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := s.admitted(tx, caller); err != nil {
+			return err
+		}
 		k, err := tx.Key(id)
 		if errors.Is(err, store.ErrNotFound) {
 			return fault.New(fault.NotFound, "Key not found")

@@ -30,15 +30,11 @@ func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pa
 		return Pair{}, fault.Wrap(err, fault.Unauthenticated, "invalid refresh token")
 	}
 	claims := verified.Claims()
-	stillValid, err := s.inspectAccess(access, claims)
-	if err != nil {
-		return Pair{}, err
-	}
-	if !s.HostAllowed(gate.ParseNodeBinding(claims.NodeURL), host) {
-		return Pair{}, errHost
-	}
-	if stillValid {
-		return Pair{}, s.presentedEarly(ctx, claims)
+	if refusal := s.unfit(access, claims, host); refusal != nil {
+		if err := s.presented(ctx, claims); err != nil {
+			return Pair{}, err
+		}
+		return Pair{}, refusal
 	}
 	var family store.Family
 	var refusal error
@@ -59,53 +55,54 @@ func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pa
 	return pair, err
 }
 
-// inspectAccess reports whether the access token still has life left, or refuses a pair that does not belong
-// together. A token whose secret is retired counts as expired: its family and subject are read unverified,
-// which is enough, because the refresh token alone authenticates.
-func (s *Service) inspectAccess(access string, refresh token.Claims) (stillValid bool, err error) {
+// unfit returns why a good refresh token cannot be exchanged, nil when it can. An access token whose secret is
+// retired counts as expired: its family and subject are read unverified, which is enough, because the refresh
+// token alone authenticates.
+func (s *Service) unfit(access string, refresh token.Claims, host string) error {
 	seen, err := s.Issuer.Tokens.InspectAccess(access)
-	if err != nil {
-		return false, fault.Wrap(err, fault.Unauthenticated, "invalid access token")
-	}
-	if seen.Family != refresh.Family || seen.Subject != refresh.Subject {
-		return false, errMismatch
-	}
-	if seen.State != token.Live {
-		return false, nil
+	switch {
+	case err != nil:
+		return fault.Wrap(err, fault.Unauthenticated, "invalid access token")
+	case seen.Family != refresh.Family || seen.Subject != refresh.Subject:
+		return errMismatch
+	case !s.HostAllowed(gate.ParseNodeBinding(refresh.NodeURL), host):
+		return errHost
+	case seen.State != token.Live:
+		return nil
 	}
 	window := min(s.RefreshWindow, time.Duration(seen.Expires-seen.IssuedAt)*time.Second/4)
-	left := time.Unix(seen.Expires, 0).Sub(s.Now())
-	return left > window, nil
-}
-
-// presentedEarly refuses a refresh that came too soon. If the token presented is the successor of a rotation
-// still in its grace period, the grace ends: its owner evidently has it.
-func (s *Service) presentedEarly(ctx context.Context, claims token.Claims) error {
-	var f store.Family
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		f, err = tx.Family(claims.Family)
-		return err
-	})
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return errEnded
-	case err != nil:
-		return err
-	case f.Current.RefreshID != claims.ID || !s.inGrace(f):
+	if time.Unix(seen.Expires, 0).Sub(s.Now()) > window {
 		return errStillValid
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		f, err := tx.Family(claims.Family)
-		if err != nil || f.Current.RefreshID != claims.ID {
+	return nil
+}
+
+// presented notes that a refresh token came, although it was refused. If it is the successor of a rotation still in
+// its grace period, the grace ends: its owner evidently has it.
+func (s *Service) presented(ctx context.Context, claims token.Claims) error {
+	ends := func(tx *store.Tx) (f store.Family, ends bool, err error) {
+		f, err = tx.Family(claims.Family)
+		if errors.Is(err, store.ErrNotFound) {
+			return f, false, nil
+		}
+		return f, err == nil && f.Current.RefreshID == claims.ID && s.inGrace(f), err
+	}
+	known := false // or nothing needs writing
+	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
+		_, known, err = ends(tx)
+		return err
+	})
+	if err != nil || !known {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		f, still, err := ends(tx)
+		if err != nil || !still {
 			return err
 		}
 		f.SuccessorPresented = true
 		return tx.SaveFamily(f)
 	})
-	if err != nil {
-		return err
-	}
-	return errStillValid
 }
 
 func (s *Service) inGrace(f store.Family) bool {

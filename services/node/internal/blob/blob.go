@@ -16,6 +16,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -87,7 +88,7 @@ func (s *Store) uploadDir() string { return filepath.Join(s.dir, "uploads") }
 
 // chunkPath spreads the chunks over 256 directories.
 func (s *Store) chunkPath(chunk id.ID) string {
-	name := fmt.Sprintf("%x", chunk[:])
+	name := hex.EncodeToString(chunk[:])
 	return filepath.Join(s.chunkDir(), name[:2], name)
 }
 
@@ -234,7 +235,7 @@ func (s *Store) recoverUploads(ctx context.Context) error {
 	for _, entry := range entries {
 		dir := filepath.Join(s.uploadDir(), entry.Name())
 		// The list is complete before the first chunk moves; a torn list names no file or a stray one.
-		list, err := os.ReadFile(filepath.Join(dir, listName))
+		list, err := os.ReadFile(filepath.Join(dir, listName)) //nolint:gosec // a name that ReadDir returned
 		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -428,7 +429,7 @@ func TestOpen_ClearsWhatACrashLeft(t *testing.T) {
 	write(filepath.Join(uploads, "put-1", "aa"), random(4, 10))
 	list := bytes.Join([][]byte{sum(string(kept)), sum(string(stray)), sum("unmoved")}, nil)
 	write(filepath.Join(uploads, "put-2", "chunks"), list)
-	write(filepath.Join(uploads, "put-2", fmt.Sprintf("%x", sum("unmoved"))), []byte("unmoved"))
+	write(filepath.Join(uploads, "put-2", hex.EncodeToString(sum("unmoved"))), []byte("unmoved"))
 	write(f.ChunkPath(id.ID(sum(string(stray)))), stray)
 	write(filepath.Join(uploads, "put-3", "chunks"), list[:40]) // a torn list
 	write(filepath.Join(uploads, "no-directory"), nil)
@@ -442,7 +443,7 @@ func TestOpen_ClearsWhatACrashLeft(t *testing.T) {
 	}
 
 	f = f.reopen(t)
-	if got, want := f.files(t), []string{fmt.Sprintf("%x", sum(string(kept)))}; !reflect.DeepEqual(got, want) {
+	if got, want := f.files(t), []string{hex.EncodeToString(sum(string(kept)))}; !reflect.DeepEqual(got, want) {
 		t.Errorf("files after the restart: %v, want %v", got, want)
 	}
 	if got, err := f.read(t, wantID(kept)); err != nil || !bytes.Equal(got, kept) {

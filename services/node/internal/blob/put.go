@@ -3,6 +3,7 @@ package blob
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -113,7 +114,7 @@ func (u *upload) keep(data []byte) error {
 	return u.store.writeFile(u.path(chunk), data)
 }
 
-func (u *upload) path(chunk id.ID) string { return filepath.Join(u.dir, fmt.Sprintf("%x", chunk[:])) }
+func (u *upload) path(chunk id.ID) string { return filepath.Join(u.dir, hex.EncodeToString(chunk[:])) }
 
 // commit puts the chunks in place and the blob into the index.
 func (u *upload) commit(ctx context.Context, info Info) error {

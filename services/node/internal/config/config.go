@@ -75,9 +75,9 @@ type WebSocket struct {
 type Proxy struct {
 	TrustedPeers     []netip.Prefix `koanf:"trusted_peers" doc:"addresses or networks that identity headers are accepted from; no prefix shorter than /16 (IPv4) or /48 (IPv6)"`
 	TrustedHeader    string         `koanf:"trusted_header" doc:"the header that carries the key id"`
-	RequireAssertion bool           `koanf:"require_assertion" doc:"accept an identity only with the gate's signed X-Auth-Assertion; 'false' is insecure and then Host is checked"`
+	RequireAssertion bool           `koanf:"require_assertion" doc:"accept an identity only with the X-Auth-Assertion that the gate signed; 'false' is insecure and then Host is checked"`
 	AssertionKeyFile string         `koanf:"assertion_key_file" doc:"file with the keys shared with the gate; required in auth mode proxy with require_assertion"`
-	AssertionBind    string         `koanf:"assertion_bind" doc:"'request' or, for proxies that rewrite paths, 'identity'; must equal the gate's assertion.bind"`
+	AssertionBind    string         `koanf:"assertion_bind" doc:"'request' or, for proxies that rewrite paths, 'identity'; must equal assertion.bind of the gate"`
 	ClockLeeway      time.Duration  `koanf:"clock_leeway" doc:"how far the clocks of gate and node may differ"`
 	AssertionMaxTTL  time.Duration  `koanf:"assertion_max_ttl" doc:"longest validity that the node accepts in an assertion"`
 }
@@ -90,7 +90,7 @@ type None struct {
 // Embedded configures auth mode embedded, which this build does not serve yet; init stores it.
 type Embedded struct {
 	Storage     string `koanf:"storage" doc:"'persistent' or 'memory': where embedded authentication keeps its keys"`
-	StoragePath string `koanf:"storage_path" doc:"directory of that store, relative to the node's directory"`
+	StoragePath string `koanf:"storage_path" doc:"directory of that store, relative to the directory of the node"`
 	Admin       bool   `koanf:"admin" doc:"make an administrator account at the first start"`
 }
 
@@ -151,12 +151,12 @@ type Sync struct {
 
 // Datastore places the node's database.
 type Datastore struct {
-	Path string `koanf:"path" doc:"directory of the database, relative to the node's directory"`
+	Path string `koanf:"path" doc:"directory of the database, relative to the directory of the node"`
 }
 
 // Blobstore places and bounds the blobs.
 type Blobstore struct {
-	Path        string `koanf:"path" doc:"directory of the blobs, relative to the node's directory"`
+	Path        string `koanf:"path" doc:"directory of the blobs, relative to the directory of the node"`
 	MaxBlobSize int64  `koanf:"max_blob_size" doc:"largest blob in bytes; 0 = no limit"`
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,7 +156,7 @@ func sample(s config.Setting) (text string, want any) {
 	switch s.Kind {
 	case config.Bool:
 		b, _ := s.Default.(bool)
-		return fmt.Sprint(!b), !b
+		return strconv.FormatBool(!b), !b
 	case config.Integer:
 		return "77", int64(77)
 	case config.Duration:

@@ -26,7 +26,7 @@ func NewFile() *File { return &File{values: map[string]any{}} }
 // ReadFile reads the file at path. Unknown settings are an error; values are not checked. The error wraps
 // [ErrNoFile] when there is none.
 func ReadFile(path string) (*File, error) {
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w at %s", ErrNoFile, path)
 	}
@@ -227,7 +227,7 @@ func (f *File) Save(path string) error {
 }
 
 func syncDir(path string) error {
-	d, err := os.Open(path)
+	d, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return err
 	}

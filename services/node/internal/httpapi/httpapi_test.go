@@ -235,6 +235,28 @@ func connect(t *testing.T, a *httpapi.API) net.Conn {
 	return client
 }
 
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Errorf("send: %v", err)
+	}
+}
+
+// receive reads an answer.
+func receive(t *testing.T, r *bufio.Reader) (status int, body string) {
+	t.Helper()
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
 func TestUpload_SlowButSteadyArrivesWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := newAPI(t)
@@ -242,7 +264,7 @@ func TestUpload_SlowButSteadyArrivesWhole(t *testing.T) {
 		// 20 MiB in 80 parts, one a second: longer than any single deadline.
 		const parts, size = 80, 20 << 20 / 80
 		go func() {
-			fmt.Fprintf(conn, "PUT /admin-api/blobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", parts*size)
+			send(t, conn, fmt.Sprintf("PUT /admin-api/blobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", parts*size))
 			for range parts {
 				time.Sleep(time.Second)
 				if _, err := conn.Write(make([]byte, size)); err != nil {
@@ -252,13 +274,9 @@ func TestUpload_SlowButSteadyArrivesWhole(t *testing.T) {
 			}
 		}()
 		began := time.Now()
-		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(res.Body)
-		if res.StatusCode != 200 || !strings.Contains(string(body), `"size":20971520`) || time.Since(began) < 70*time.Second {
-			t.Errorf("%s %s after %s", res.Status, body, time.Since(began))
+		status, body := receive(t, bufio.NewReader(conn))
+		if status != 200 || !strings.Contains(body, `"size":20971520`) || time.Since(began) < 70*time.Second {
+			t.Errorf("%d %s after %s", status, body, time.Since(began))
 		}
 	})
 }
@@ -274,15 +292,11 @@ func TestUpload_SilentPeerIsCut(t *testing.T) {
 			a, _ := newAPI(t)
 			conn := connect(t, a)
 			began := time.Now()
-			go func() { _, _ = io.WriteString(conn, head) }()
+			go send(t, conn, head)
 			r := bufio.NewReader(conn)
-			res, err := http.ReadResponse(r, nil)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			body, _ := io.ReadAll(res.Body)
-			if want := map[bool]int{true: 404, false: 408}[name == "after an error"]; res.StatusCode != want || !strings.HasPrefix(string(body), `{"error":"`) {
-				t.Errorf("%s: %s %s, want %d", name, res.Status, body, want)
+			status, body := receive(t, r)
+			if want := map[bool]int{true: 404, false: 408}[name == "after an error"]; status != want || !strings.HasPrefix(body, `{"error":"`) {
+				t.Errorf("%s: %d %s, want %d", name, status, body, want)
 			}
 			if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
 				t.Errorf("%s: the connection stays open (%v)", name, err)
@@ -302,7 +316,7 @@ func TestDownload_SilentReaderIsCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn := connect(t, a)
-		fmt.Fprintf(conn, "GET /admin-api/blobs/%s HTTP/1.1\r\nHost: localhost\r\n\r\n", info.ID)
+		send(t, conn, fmt.Sprintf("GET /admin-api/blobs/%s HTTP/1.1\r\nHost: localhost\r\n\r\n", info.ID))
 		if _, err := io.ReadFull(conn, make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
@@ -330,13 +344,9 @@ func TestHandler_SlowWorkIsNoSilence(t *testing.T) {
 		}, time.Now)
 		a.Health.Set(health.Ready)
 		conn := connect(t, a)
-		go func() { _, _ = io.WriteString(conn, "GET /admin-api/ready HTTP/1.1\r\nHost: localhost\r\n\r\n") }()
-		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if body, _ := io.ReadAll(res.Body); res.StatusCode != 200 || !strings.Contains(string(body), `"ready"`) {
-			t.Errorf("%s %s", res.Status, body)
+		go send(t, conn, "GET /admin-api/ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if status, body := receive(t, bufio.NewReader(conn)); status != 200 || !strings.Contains(body, `"ready"`) {
+			t.Errorf("%d %s", status, body)
 		}
 	})
 }

@@ -64,5 +64,6 @@ func Keypair(key ed25519.PrivateKey) string {
 // ID returns the peer id of a public key.
 func ID(key ed25519.PublicKey) string {
 	message := append(bytes.Clone(publicPrefix), key...)
-	return base58.Encode(append([]byte{multihashIdentity, byte(len(message))}, message...))
+	const length = 4 + ed25519.PublicKeySize // of the message; the prefix has 4 bytes
+	return base58.Encode(append([]byte{multihashIdentity, length}, message...))
 }
