@@ -73,10 +73,12 @@ func (u *stranger) make(t *testing.T, target string) string {
 func (u *stranger) paste(t *testing.T, lines string, variables ...string) (string, map[string]string) {
 	t.Helper()
 	const mark = "variable "
+	var script strings.Builder
+	script.WriteString(lines)
 	for _, name := range variables {
-		lines += fmt.Sprintf("\nprintf '\\n%s%s=%%s\\n' \"$%s\"", mark, name, name)
+		fmt.Fprintf(&script, "\nprintf '\\n%s%s=%%s\\n' \"$%s\"", mark, name, name)
 	}
-	out, err := u.command(t.Context(), "bash", "-c", lines).CombinedOutput()
+	out, err := u.command(t.Context(), "bash", "-c", script.String()).CombinedOutput()
 	if err != nil {
 		t.Fatalf("the pasted lines: %v\n%s", err, out)
 	}

@@ -72,7 +72,8 @@ func readAnswers(t *testing.T, conn net.Conn, method string) []rawAnswer {
 		if err != nil {
 			return append(answers, rawAnswer{})
 		}
-		body, _ := io.ReadAll(res.Body)
+		body, _ := io.ReadAll(res.Body) // of a broken answer, what there is
+		res.Body.Close()
 		if res.StatusCode == http.StatusContinue {
 			continue
 		}
