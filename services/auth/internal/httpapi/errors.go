@@ -54,6 +54,9 @@ func (s *server) fail(err error, c echo.Context) {
 		err = routingFault(routing)
 	}
 	status := statusOf[fault.CodeOf(err)]
+	if errors.Is(err, errSlowBody) {
+		status = http.StatusRequestTimeout
+	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		c.Response().Status = statusClientGone
 		return
@@ -70,12 +73,7 @@ func (s *server) fail(err error, c echo.Context) {
 	if refused, is := errors.AsType[*detailed](err); is {
 		body.Data = refused.data
 	}
-	if c.Request().Method == http.MethodHead {
-		err = c.NoContent(status)
-	} else {
-		err = c.JSON(status, body)
-	}
-	if err != nil {
+	if err := c.JSON(status, body); err != nil {
 		s.Log.DebugContext(ctx, "the answer could not be written", "error", err)
 	}
 }
