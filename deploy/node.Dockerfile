@@ -2,6 +2,8 @@
 # Targets: merod (default), merobox-node and merobox-node-gated (docs/clients.md).
 FROM golang:1.26-alpine AS build
 ENV CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local
+# The standard library first: both images share this layer, and it outlives changes of the sources.
+RUN go build -trimpath net/http log/slog
 WORKDIR /src
 COPY pkg/go.mod pkg/
 COPY services/node/go.mod services/node/go.sum services/node/

@@ -13,7 +13,20 @@ proxy=nginx:1.27-alpine
 
 say() { printf '%s\n' "offline images: $*" >&2; }
 die() { say "$*"; exit 1; }
-has_image() { docker image inspect "$1" >/dev/null 2>&1; }
+
+# What a stand-in was made of; a real image has no such label and is never replaced without --force.
+label=mero.stand-in
+content() {
+    case $1 in
+    builder) { go version; cat services/*/go.mod services/*/go.sum; } | cksum ;;
+    proxy) PATH=$PATH:/usr/sbin nginx -v 2>&1 ;;
+    esac | tr -c 'a-zA-Z0-9./\n' '-'
+}
+up_to_date() {
+    local found
+    found=$(docker image inspect -f "{{index .Config.Labels \"$label\"}}" "$2" 2>/dev/null) || return 1
+    [ -z "$found" ] || [ "$found" = "$(content "$1")" ]
+}
 
 force=${1:-}
 for tool in docker go nginx busybox tar; do
@@ -63,7 +76,7 @@ build_builder() {
     tar -C "$root" --owner=0 --group=0 -c . | docker import \
         -c 'ENV PATH=/go/bin:/usr/local/go/bin:/usr/sbin:/usr/bin:/bin' \
         -c 'ENV GOPATH=/go' -c 'ENV GOTOOLCHAIN=local' -c 'ENV GOSUMDB=off' -c 'ENV GOPROXY=file:///modules/download' \
-        -c 'WORKDIR /go' -c 'CMD ["sh"]' - "$builder" >/dev/null
+        -c 'WORKDIR /go' -c 'CMD ["sh"]' -c "LABEL $label=$(content builder)" - "$builder" >/dev/null
 }
 
 # The nginx image holds this machine's nginx with its libraries.
@@ -80,12 +93,13 @@ build_proxy() {
     done
     mkdir -p "$root/etc/nginx" "$root/run" "$root/var/lib/nginx" "$root/var/log/nginx"
     tar -C "$root" --owner=0 --group=0 -c . | docker import \
-        -c 'ENV PATH=/usr/sbin:/usr/bin:/bin' -c 'EXPOSE 80' -c 'CMD ["nginx", "-g", "daemon off;"]' - "$proxy" >/dev/null
+        -c 'ENV PATH=/usr/sbin:/usr/bin:/bin' -c 'EXPOSE 80' -c 'CMD ["nginx", "-g", "daemon off;"]' \
+        -c "LABEL $label=$(content proxy)" - "$proxy" >/dev/null
 }
 
 for image in builder proxy; do
     name=${!image}
-    if [ "$force" != --force ] && has_image "$name"; then
+    if [ "$force" != --force ] && up_to_date "$image" "$name"; then
         say "$name is there"
         continue
     fi

@@ -62,8 +62,10 @@ check_imports() {
 
 # Each module by itself, as the images build it.
 check_builds() {
-    CGO_ENABLED=0 each go build ./... &&
-        CGO_ENABLED=0 go -C services/node build -tags noembed ./...
+    export CGO_ENABLED=0
+    each go build ./... &&
+        go -C services/node build -tags noembed ./... &&
+        go -C services/auth build -tags mock ./...
 }
 
 check_scripts() {

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 
 # Apart from a stack that may run: another project, port and other networks. This also shows that .env can be changed.
 export COMPOSE_PROJECT_NAME=mero-test MERO_PORT=${MERO_TEST_PORT:-18080} MERO_PUBLIC_URL=
-export MERO_EDGE_SUBNET=172.30.241.0/28 MERO_AUTH_OUT_SUBNET=172.30.241.48/28 MERO_NODE_OUT_SUBNET=172.30.241.64/28
+export MERO_EDGE_SUBNET=172.30.241.0/28 MERO_OUT_AUTH_SUBNET=172.30.241.48/28 MERO_OUT_NODE_SUBNET=172.30.241.64/28
 export MERO_GATE_SUBNET=172.30.241.16/28 MERO_GATE_PROXY=172.30.241.18 MERO_GATE_AUTH=172.30.241.19
 export MERO_BACKEND_SUBNET=172.30.241.32/28 MERO_BACKEND_PROXY=172.30.241.34 MERO_BACKEND_NODE=172.30.241.35
 load_env
@@ -26,7 +26,9 @@ trap cleanup EXIT
 if ! timeout 10 docker version >/dev/null 2>&1; then
     # The directory stays: the next run finds the images in it.
     engine=$PWD/.tools/docker
-    eval "$(deploy/offline/dockerd.sh start "$engine" --bridge none)"
+    started=$(deploy/offline/dockerd.sh start "$engine" --bridge none)
+    eval "$started"
+    export DOCKER_BUILDKIT=0 # BuildKit insists on a bridge
 fi
 find_compose || die "Docker Compose is missing."
 if [ -z "$engine" ]; then

@@ -22,7 +22,7 @@ load_env() {
         [ -n "${!name:-}" ] || export "$name=$value"
     done <.env
     # Where the processes listen when they run natively.
-    : "${MERO_AUTH_PORT:=3001}" "${MERO_AUTH_ADMIN_PORT:=8081}" "${MERO_NODE_PORT:=2528}"
+    : "${MERO_NATIVE_AUTH_PORT:=3001}" "${MERO_NATIVE_OPS_PORT:=8081}" "${MERO_NATIVE_NODE_PORT:=2528}"
     # shellcheck disable=SC2034
     url=$MERO_PUBLIC_URL
     # shellcheck disable=SC2034
@@ -31,14 +31,14 @@ load_env() {
 
 # native_environment exports the settings of the two services for a native run.
 native_environment() {
-    export AUTH_LISTEN_ADDR=127.0.0.1:$MERO_AUTH_PORT AUTH_ADMIN_ADDR=127.0.0.1:$MERO_AUTH_ADMIN_PORT
+    export AUTH_LISTEN_ADDR=127.0.0.1:$MERO_NATIVE_AUTH_PORT AUTH_ADMIN_ADDR=127.0.0.1:$MERO_NATIVE_OPS_PORT
     export AUTH_PUBLIC_URL=$MERO_PUBLIC_URL
     # Relative, because the path of a Unix socket is short. The services run in the root of the repository.
     export AUTH_STORAGE__PATH=$state/data/auth AUTH_SECRETS__KEY_DIR=$state/data/keys
     export AUTH_ASSERTION__KEY_FILE=$state/data/link/assertion.keys
     export AUTH_NODE__ENFORCES_PERMISSIONS=true AUTH_CORS__ALLOW_ALL_ORIGINS=true
     export AUTH_PROVIDERS__USER_PASSWORD=true AUTH_PROVIDERS__ETH_WALLET=true
-    export MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/$MERO_NODE_PORT MEROD_SERVER__AUTH_MODE=proxy
+    export MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/$MERO_NATIVE_NODE_PORT MEROD_SERVER__AUTH_MODE=proxy
     export MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=$PWD/$state/data/link/assertion.keys
 }
 

@@ -67,15 +67,15 @@ up_native() {
     mkdir -p "$state"/data/{auth,keys,link,node}
     native_environment
 
-    start mero-auth "$MERO_AUTH_PORT" MERO_AUTH_PORT bin/mero-auth -- "$PWD/bin/mero-auth"
+    start mero-auth "$MERO_NATIVE_AUTH_PORT" MERO_NATIVE_AUTH_PORT bin/mero-auth -- "$PWD/bin/mero-auth"
     wait_for mero-auth 30 "$state/log/mero-auth.log" bin/mero-auth healthcheck
 
     local merod=("$PWD/bin/merod" --home "$PWD/$state/data" --node node)
-    start merod "$MERO_NODE_PORT" MERO_NODE_PORT bin/merod -- "${merod[@]}" run --init
+    start merod "$MERO_NATIVE_NODE_PORT" MERO_NATIVE_NODE_PORT bin/merod -- "${merod[@]}" run --init
     wait_for merod 30 "$state/log/merod.log" "${merod[@]}" healthcheck
 
     cp nginx/mero.conf "$state/nginx/mero.conf"
-    sed "s/127\.0\.0\.1:3001/127.0.0.1:$MERO_AUTH_PORT/; s/127\.0\.0\.1:2528/127.0.0.1:$MERO_NODE_PORT/" \
+    sed "s/127\.0\.0\.1:3001/127.0.0.1:$MERO_NATIVE_AUTH_PORT/; s/127\.0\.0\.1:2528/127.0.0.1:$MERO_NATIVE_NODE_PORT/" \
         nginx/upstreams.native.conf >"$state/nginx/upstreams.conf"
     sed "s/127\.0\.0\.1:8080/$MERO_BIND:$MERO_PORT/" nginx/listen.native.conf >"$state/nginx/listen.conf"
     start nginx "$MERO_PORT" MERO_PORT "$state"/nginx/*.conf -- \

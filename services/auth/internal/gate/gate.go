@@ -47,7 +47,7 @@ type Gate struct {
 	Now                 func() time.Time
 	Log                 *slog.Logger
 
-	plainWarned warnLimit
+	plainWarned, listWarned warnLimit
 }
 
 // Decision is an allowed question.
@@ -103,12 +103,24 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 		return d, errNode
 	case !canonical:
 		return d, fault.Wrap(canonicalErr, errTarget.Code, errTarget.Message).Because(errTarget.Reason)
-	case session.header.tooLong || !session.Rights.Meets(&match, g.EnforcesPermissions):
+	case session.header.tooLong:
+		return d, g.refuseList(r.Context(), session)
+	case !session.Rights.Meets(&match, g.EnforcesPermissions):
 		return d, errPermission
 	}
 	d.Session = session
 	d.Assertion = g.assert(session, t)
 	return d, nil
+}
+
+// refuseList refuses a session whose permissions do not fit into a header, and says so to the operator, who alone
+// can shorten the list. A cut list could lose a binding, and so widen.
+func (g *Gate) refuseList(ctx context.Context, s *Session) error {
+	if g.listWarned.ready(g.Now()) {
+		g.Log.ErrorContext(ctx, "the permissions of a key do not fit into a header: every request with it is refused",
+			"key_id", s.KeyID, "bytes", len(s.header.permissions[0]), "limit", maxHeaderPermissions)
+	}
+	return errPermission
 }
 
 // probe answers the plain form: who is this token?
@@ -118,10 +130,15 @@ func (g *Gate) probe(r *http.Request) (*Session, error) {
 		return nil, err
 	}
 	session, err := g.Admit(r.Context(), raw, g.RequestHost(r))
-	if g.PlainProxy != Probe {
-		session = nil // a proxy that lost the target must not learn an identity to inject
+	switch {
+	case err != nil:
+		return nil, err
+	case session.header.tooLong:
+		return nil, g.refuseList(r.Context(), session)
+	case g.PlainProxy != Probe:
+		return nil, nil // a proxy that lost the target must not learn an identity to inject
 	}
-	return session, err
+	return session, nil
 }
 
 // Admit verifies a credential that was presented to mero-auth itself, at host.

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -55,11 +54,9 @@ type Sessions struct {
 	SecretEpoch func() uint64 // changes whenever a signing secret comes or goes
 	Leeway      time.Duration // tolerance for exp, the codec's
 	Now         func() time.Time
-	Log         *slog.Logger
 
-	cache         cache
-	hits, misses  counter
-	tooLongWarned warnLimit
+	cache        cache
+	hits, misses counter
 }
 
 // Counts returns how many look-ups the cache answered and how many it did not.
@@ -115,14 +112,7 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 	claims := verified.Claims()
 	session := &Session{KeyID: claims.Subject, Family: claims.Family, Expires: claims.Expires, secretEpoch: secretEpoch}
 	session.exactExpiry = claims.Expires + int64(s.Leeway/time.Second)
-	// Cells first, records second: see store.cells.
-	session.watch(0, s.Store.FamilyCell(claims.Family))
-	session.watch(1, s.Store.KeyCell(claims.Subject))
-	var lists [][]string
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		lists, err = s.live(tx, session)
-		return err
-	})
+	lists, err := s.live(ctx, session)
 	if err != nil {
 		if _, classified := errors.AsType[*fault.Error](err); classified {
 			return nil, err
@@ -132,7 +122,7 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 	session.Permissions = permission.Effective(claims.Permissions, lists...)
 	session.Rights = newRights(claims.Permissions, lists)
 	session.Node = ParseNodeBinding(claims.NodeURL)
-	s.prepare(ctx, session)
+	session.prepare()
 	return session, nil
 }
 
@@ -141,7 +131,37 @@ func (s *Session) watch(i int, cell *store.Cell) {
 }
 
 // live checks family, key and root and returns the permission lists that bound the token's.
-func (s *Sessions) live(tx *store.Tx, session *Session) ([][]string, error) {
+//
+// Each record is read from a snapshot that was taken after its cell, see store.cells: a change that the snapshot
+// lacks then outdates the session. Only the key's record tells which root is above it, hence the second snapshot.
+func (s *Sessions) live(ctx context.Context, session *Session) (lists [][]string, err error) {
+	session.watch(0, s.Store.FamilyCell(session.Family))
+	session.watch(1, s.Store.KeyCell(session.KeyID))
+	var own, above []string
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		own, err = liveKey(tx, session)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if session.KeyType == store.Root {
+		session.cells[2], session.epochs[2] = session.cells[1], session.epochs[1]
+		return [][]string{own}, nil
+	}
+	session.watch(2, s.Store.KeyCell(session.RootID))
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		above, err = liveRoot(tx, session)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return [][]string{own, above}, nil
+}
+
+// liveKey checks family and key and returns the key's permissions.
+func liveKey(tx *store.Tx, session *Session) ([]string, error) {
 	family, err := tx.Family(session.Family)
 	if err := revokedUnless(err, family.RevokedAt == 0 && family.Key == session.KeyID); err != nil {
 		return nil, err
@@ -151,18 +171,20 @@ func (s *Sessions) live(tx *store.Tx, session *Session) ([][]string, error) {
 		return nil, err
 	}
 	session.KeyType, session.RootID = key.Type, key.ID
+	if key.Type != store.Root {
+		session.RootID = key.RootKeyID
+	}
 	session.endAt(key.ExpiresAt)
 	own, err := tx.Permissions(key.ID)
 	if err != nil {
 		return nil, fmt.Errorf("permissions of key %s: %w", key.ID, err)
 	}
-	if key.Type == store.Root {
-		session.watch(2, session.cells[1])
-		return [][]string{own}, nil
-	}
-	session.RootID = key.RootKeyID
-	session.watch(2, s.Store.KeyCell(key.RootKeyID))
-	root, err := tx.Key(key.RootKeyID)
+	return own, nil
+}
+
+// liveRoot checks the root key above a client key and returns its permissions.
+func liveRoot(tx *store.Tx, session *Session) ([]string, error) {
+	root, err := tx.Key(session.RootID)
 	if err := revokedUnless(err, root.RevokedAt == 0); err != nil {
 		return nil, err
 	}
@@ -171,7 +193,7 @@ func (s *Sessions) live(tx *store.Tx, session *Session) ([][]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("permissions of root key %s: %w", root.ID, err)
 	}
-	return [][]string{own, above}, nil
+	return above, nil
 }
 
 // endAt shortens the session to the expiry of a key, 0 for none. Keys get no leeway.
@@ -196,18 +218,12 @@ func revokedUnless(err error, ok bool) error {
 }
 
 // prepare renders the header values.
-func (s *Sessions) prepare(ctx context.Context, session *Session) {
-	joined := permission.Join(session.Permissions)
-	if len(joined) > maxHeaderPermissions {
-		session.header.tooLong = true
-		if s.tooLongWarned.ready(s.Now()) {
-			s.Log.ErrorContext(ctx, "the permissions of a key do not fit into a header: every request with it is refused",
-				"key_id", session.KeyID, "bytes", len(joined), "limit", maxHeaderPermissions)
-		}
-	}
-	session.header.key = []string{session.KeyID}
-	session.header.permissions = []string{joined}
-	session.header.expires = []string{strconv.FormatInt(session.Expires, 10)}
+func (s *Session) prepare() {
+	joined := permission.Join(s.Permissions)
+	s.header.tooLong = len(joined) > maxHeaderPermissions
+	s.header.key = []string{s.KeyID}
+	s.header.permissions = []string{joined}
+	s.header.expires = []string{strconv.FormatInt(s.Expires, 10)}
 }
 
 // NodeBinding is the host that a token may be used at. The zero value binds nothing.

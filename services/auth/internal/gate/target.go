@@ -51,7 +51,7 @@ var errTarget = fault.New(fault.Forbidden, "the request target is not acceptable
 
 // parseForm reads the form from the question's path and query.
 func (g *Gate) parseForm(r *http.Request) (Form, error) {
-	if strings.HasPrefix(r.RequestURI, EnvoyPrefix+"/") {
+	if strings.HasPrefix(r.RequestURI, EnvoyPrefix) {
 		return Envoy, nil
 	}
 	switch r.URL.RawQuery {
@@ -87,10 +87,11 @@ func (g *Gate) resolve(r *http.Request, form Form) (Form, *target, error) {
 	case Probe:
 		return g.resolvePlain(r)
 	case Envoy:
-		if !g.trusted(r.RemoteAddr) {
+		t := &target{uri: r.RequestURI[len(EnvoyPrefix):], method: r.Method, host: r.Host}
+		if !g.trusted(r.RemoteAddr) || t.uri == "" || t.host == "" {
 			return form, nil, errTarget
 		}
-		return form, &target{uri: r.RequestURI[len(EnvoyPrefix):], method: r.Method, host: r.Host}, nil
+		return form, t, nil
 	case Nginx:
 		t, err := g.read(r, original, forwarded)
 		return form, t, err
@@ -126,7 +127,7 @@ func (g *Gate) read(r *http.Request, own, other family) (*target, error) {
 		return nil, errTarget
 	}
 	uri, method, host := r.Header[own.uri], r.Header[own.method], r.Header[own.host]
-	if len(uri) != 1 || len(method) != 1 || uri[0] == "" || method[0] == "" {
+	if len(uri) != 1 || len(method) != 1 || uri[0] == "" || !isMethod(method[0]) {
 		return nil, errTarget
 	}
 	t := &target{uri: uri[0], method: method[0]}
@@ -137,6 +138,18 @@ func (g *Gate) read(r *http.Request, own, other family) (*target, error) {
 		t.host = host[0]
 	}
 	return t, nil
+}
+
+// isMethod reports whether s is a token (RFC 9110 section 5.6.2). Some proxies pass on what an HTTP/2 client wrote
+// into :method, blanks and all.
+func isMethod(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte("-_!#$%&'*+.^`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // trusted reports whether the peer may speak for others.
@@ -188,15 +201,20 @@ func splitHost(host string) (name, port string) {
 	if strings.ContainsAny(host, "/@?#\\ ,") {
 		return "", ""
 	}
-	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
-		return host[1 : len(host)-1], ""
-	}
-	if !strings.Contains(host, ":") {
+	bracketed := strings.HasPrefix(host, "[")
+	switch {
+	case bracketed && strings.HasSuffix(host, "]"):
+		name = host[1 : len(host)-1]
+	case !strings.Contains(host, ":"):
 		return host, ""
+	default:
+		var err error
+		if name, port, err = net.SplitHostPort(host); err != nil {
+			return "", ""
+		}
 	}
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		return "", ""
+	if bracketed != strings.Contains(name, ":") {
+		return "", "" // brackets are for IPv6 addresses (RFC 3986 section 3.2.2)
 	}
 	return name, port
 }

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,9 +20,10 @@ var (
 )
 
 // isValidate reports whether the request is a question to the gate. The gate is served before the router: its
-// Envoy form takes any method and any target, and it must cost next to nothing.
+// Envoy form takes any method and any target, and it must cost next to nothing. Its address has one spelling: an
+// escaped one is the router's, which knows no escapes.
 func isValidate(r *http.Request) bool {
-	return r.URL.Path == gate.Path || strings.HasPrefix(r.RequestURI, gate.EnvoyPrefix+"/")
+	return r.URL.Path == gate.Path && r.URL.RawPath == "" || strings.HasPrefix(r.RequestURI, gate.EnvoyPrefix)
 }
 
 // validate answers /auth/validate. It has no effects, so a proxy may ask as often as it likes.
@@ -32,30 +35,47 @@ func (s *server) validate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	decision, err := s.Gate.Decide(r)
-	h := w.Header()
-	h["Cache-Control"] = noStore
-	if err != nil {
-		s.deny(w, r, decision, err)
-	} else {
-		decision.WriteIdentity(h)
-		if decision.Form == gate.Probe {
-			s.CORS.Apply(h, r)
-			h["Content-Type"], h["Content-Length"] = jsonType, okLength
-			if r.Method != http.MethodHead {
-				_, _ = w.Write(okBody) // the client is gone; there is nobody to tell
-			}
-		} else {
-			h["Content-Length"] = emptyBody
-		}
-	}
-	s.Metrics.Validated(decision.Form, fault.ReasonOf(err), err != nil && fault.CodeOf(err) == fault.Internal, s.Now().Sub(started))
-}
-
-func (s *server) validateMethod(w http.ResponseWriter, r *http.Request) {
-	if s.CORS.Preflight(w, r) {
+	broken := err != nil && fault.CodeOf(err) == fault.Internal
+	if broken && errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		w.WriteHeader(http.StatusInternalServerError) // the proxy is gone; nobody reads it, and nothing is broken
 		return
 	}
-	w.Header().Set("Allow", "GET, HEAD, POST")
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	switch {
+	case err != nil:
+		s.deny(w, r, decision, err)
+	case decision.Form == gate.Probe:
+		decision.WriteIdentity(h)
+		s.answerProbe(w, r)
+	default:
+		decision.WriteIdentity(h)
+		h["Content-Length"] = emptyBody
+	}
+	s.Metrics.Validated(decision.Form, fault.ReasonOf(err), broken, s.Now().Sub(started))
+}
+
+// answerProbe writes the rest of a probe's 200, which a client reads and no proxy.
+func (s *server) answerProbe(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	s.secure(h)
+	s.CORS.Apply(h, r)
+	h["Content-Type"], h["Content-Length"] = jsonType, okLength
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(okBody) // the client is gone; there is nobody to tell
+	}
+}
+
+// validateMethod answers methods that put no question. A browser's preflight is for the probe: no proxy sends one,
+// and a 204 would tell a proxy to let the request pass.
+func (s *server) validateMethod(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawQuery == "" && s.CORS.Preflight(w, r) {
+		return
+	}
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h.Set("Allow", "GET, HEAD, POST")
+	s.CORS.Apply(h, r)
 	s.writeDenial(w, r, http.StatusMethodNotAllowed, "method not allowed", true)
 }
 
@@ -74,7 +94,7 @@ func (s *server) deny(w http.ResponseWriter, r *http.Request, d gate.Decision, e
 	if status == http.StatusUnauthorized {
 		if location := s.loginRedirect(r, d.Form); location != "" {
 			h.Set("Location", location)
-			h.Set("Vary", "Sec-Fetch-Mode, Accept")
+			h.Add("Vary", "Sec-Fetch-Mode, Accept")
 			s.writeDenial(w, r, http.StatusFound, fault.MessageOf(err), true)
 			return
 		}
@@ -83,11 +103,16 @@ func (s *server) deny(w http.ResponseWriter, r *http.Request, d gate.Decision, e
 	s.writeDenial(w, r, status, fault.MessageOf(err), d.Form != gate.Nginx)
 }
 
-func (s *server) writeDenial(w http.ResponseWriter, r *http.Request, status int, message string, body bool) {
-	h := w.Header()
+// secure sets the headers that tell browsers what not to do.
+func (s *server) secure(h http.Header) {
 	for name, values := range s.securityHeaders {
 		h[name] = values
 	}
+}
+
+func (s *server) writeDenial(w http.ResponseWriter, r *http.Request, status int, message string, body bool) {
+	h := w.Header()
+	s.secure(h)
 	if !body {
 		h["Content-Length"] = emptyBody
 		w.WriteHeader(status)

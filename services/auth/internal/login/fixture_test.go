@@ -89,7 +89,11 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealer, err := seal.Open(t.Context(), db, seal.Options{Key: base64.StdEncoding.EncodeToString([]byte("a master key of the login tests!"))})
+	master, err := seal.OpenMaster(seal.Source{File: filepath.Join(t.TempDir(), "master.key"), Generate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := master.Sealer("test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +115,7 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 		t.Fatal(err)
 	}
 	f.challenges = challenge.Service{Codec: codec, Now: f.clock.now}
-	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: f.secrets.Epoch, Now: f.clock.now, Log: log}
+	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
 	f.Service = &login.Service{
 		Store:  records,
 		Issuer: &login.Issuer{Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},

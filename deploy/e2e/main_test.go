@@ -1,0 +1,105 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/calimero-network/mero-go/deploy/e2e/internal/stack"
+)
+
+var (
+	programs stack.Programs
+	runDir   string       // everything that this run writes
+	stacks   atomic.Int32 // how many were started, for the names of their directories
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	flag.Parse()
+	if os.Getenv(envURL) != "" && flag.Lookup("test.run").Value.String() == "" {
+		// Somebody else's stack: only the tests that need nothing but its address.
+		_ = flag.Set("test.run", "^TestScenario")
+	}
+	if flag.Lookup("test.parallel").Value.String() == flag.Lookup("test.parallel").DefValue {
+		// The tests wait more than they compute.
+		_ = flag.Set("test.parallel", strconv.Itoa(maxParallel))
+	}
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(runDir)
+	code := m.Run()
+	if err := stopShared(); err != nil {
+		fmt.Fprintf(os.Stderr, "--- FAIL: the stack that the scenarios share\n%v\n", err)
+		return 1
+	}
+	return code
+}
+
+const maxParallel = 32
+
+// prepare builds the programs and installs the wallet library, once for all tests.
+func prepare() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return err
+	}
+	// Short, because the path of a Unix socket is; reachable, because nginx's workers are another user.
+	if runDir, err = os.MkdirTemp("", "mero-e2e"); err != nil {
+		return err
+	}
+	if err := os.Chmod(runDir, 0o755); err != nil {
+		return err
+	}
+	started := time.Now()
+	if programs, err = stack.Build(ctx, root, runDir); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "built mero-auth and merod in %.1f s\n", time.Since(started).Seconds())
+	return installWallet(ctx)
+}
+
+// installWallet installs what wallet/package-lock.json names unless it is there.
+func installWallet(ctx context.Context) error {
+	if _, err := os.Stat("wallet/node_modules/viem/package.json"); err == nil {
+		return nil
+	}
+	fmt.Fprintln(os.Stderr, "installing the wallet library: npm ci in deploy/e2e/wallet")
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
+	cmd.Dir = "wallet"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("the wallet library could not be installed; run: npm --prefix deploy/e2e/wallet ci\n%w\n%s", err, out)
+	}
+	return nil
+}
+
+// start starts a stack of the test's own and stops it at the test's end, when its logs must hold no secret.
+func start(t *testing.T, s stack.Settings) *stack.Stack {
+	t.Helper()
+	dir := filepath.Join(runDir, fmt.Sprintf("s%d", stacks.Add(1)))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	st, err := stack.Start(t.Context(), programs, dir, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return st
+}

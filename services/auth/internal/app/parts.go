@@ -1,0 +1,29 @@
+package app
+
+import (
+	"net/http"
+
+	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+	"github.com/calimero-network/mero-go/services/auth/internal/login"
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
+)
+
+// Parts are what an App is made of, for callers in the same process that must reach below the HTTP surface. They
+// belong to the App and end with it.
+type Parts struct {
+	Handler    http.Handler // of the data plane
+	DB         kv.DB
+	Store      *store.Store
+	Issuer     *login.Issuer
+	Gate       *gate.Gate
+	Assertions *assertion.File
+}
+
+// Parts returns the parts of a.
+func (a *App) Parts() Parts {
+	return Parts{
+		Handler: a.servers[0].HTTP.Handler, DB: a.db, Store: a.records, Issuer: a.login.Issuer, Gate: a.gate, Assertions: a.assertions,
+	}
+}

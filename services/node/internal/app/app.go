@@ -1,0 +1,202 @@
+// Package app wires a node together and runs it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/pkg/buildinfo"
+	"github.com/calimero-network/mero-go/pkg/cors"
+	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/guard"
+	"github.com/calimero-network/mero-go/services/node/internal/health"
+	"github.com/calimero-network/mero-go/services/node/internal/home"
+	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
+	"github.com/calimero-network/mero-go/services/node/internal/metrics"
+	"github.com/calimero-network/mero-go/services/node/internal/store"
+)
+
+// drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
+const drain = 8 * time.Second
+
+// Options are what a node is made from.
+type Options struct {
+	Config config.Config
+	Home   home.Dir
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger
+}
+
+// App is a node. Use [New], then [App.Run] once.
+type App struct {
+	cfg     config.Config
+	log     *slog.Logger
+	health  *health.Node
+	keys    *assertion.File // nil if no assertions are checked
+	servers []*serve.Server
+	addrs   []netip.AddrPort
+	metrics netip.AddrPort
+	cleanup []func() error
+}
+
+// New opens everything that the node needs, its listeners included, so that a port in use or a held database is an
+// error here. On error nothing stays open.
+func New(ctx context.Context, o Options) (*App, error) {
+	if err := errors.Join(o.Config.Check(), o.Config.CheckStart()); err != nil {
+		return nil, err
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &App{cfg: o.Config, log: o.Log}
+	if err := a.wire(ctx, o); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+func (a *App) wire(ctx context.Context, o Options) error {
+	cfg := o.Config
+	db, err := store.Open(o.Home.Path(cfg.Datastore.Path))
+	if err != nil {
+		return err
+	}
+	a.cleanup = append(a.cleanup, db.Close)
+	blobs, err := blob.Open(ctx, o.Home.Path(cfg.Blobstore.Path), db, cfg.Blobstore.MaxBlobSize, o.Log)
+	if err != nil {
+		return err
+	}
+	g, err := a.guard(o)
+	if err != nil {
+		return err
+	}
+	rules, err := cors.New(cors.Policy{AllowAll: cfg.CORS.AllowAllOrigins, Origins: cfg.CORS.AllowedOrigins, Expose: httpapi.BlobHeaders})
+	if err != nil {
+		return err
+	}
+	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
+	a.health = health.New(read, db.Probe, o.Now)
+	api := &httpapi.API{
+		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Health: a.health,
+		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
+	}
+	handler, err := api.New()
+	if err != nil {
+		return err
+	}
+	return a.listen(ctx, handler, api.MetricsOnly())
+}
+
+// guard prepares the decision about requests from the settings.
+func (a *App) guard(o Options) (*guard.Guard, error) {
+	s := o.Config.Server
+	g := &guard.Guard{
+		Table: route.Node, Open: s.AuthMode == config.AuthNone, TrustedPeers: s.Proxy.TrustedPeers, Header: s.Proxy.TrustedHeader,
+		Leeway: s.Proxy.ClockLeeway, MaxTTL: s.Proxy.AssertionMaxTTL, AllowedHosts: s.AllowedHosts, StreamMaxAge: s.StreamMaxAge, Now: o.Now,
+	}
+	if g.Open {
+		if !s.None.AllowNonLoopback {
+			g.AllowedHosts = nil // on a loopback listener only loopback names are right
+		}
+		return g, nil
+	}
+	if !s.Proxy.RequireAssertion {
+		return g, nil
+	}
+	var err error
+	if g.Bind, err = assertion.ParseBind(s.Proxy.AssertionBind); err != nil {
+		return nil, err
+	}
+	if a.keys, err = assertion.Open(o.Home.Path(s.Proxy.AssertionKeyFile), o.Now); err != nil {
+		return nil, fmt.Errorf("server.proxy.assertion_key_file: %w", err)
+	}
+	g.Assertions = a.keys
+	return g, nil
+}
+
+func totals(db *store.Store) func() (metrics.Totals, error) {
+	return func() (t metrics.Totals, err error) {
+		err = db.View(context.Background(), func(tx *store.Tx) error {
+			blobs, err := tx.BlobTotal()
+			t = metrics.Totals{Blobs: blobs.Count, BlobBytes: blobs.Bytes, Contexts: int64(tx.CountContexts())}
+			return err
+		})
+		return t, err
+	}
+}
+
+// Addrs returns the addresses of the HTTP listener.
+func (a *App) Addrs() []netip.AddrPort { return a.addrs }
+
+// MetricsAddr returns the address of the metrics listener, the zero value if it is off.
+func (a *App) MetricsAddr() netip.AddrPort { return a.metrics }
+
+// Reload reads the assertion keys again. On error the old ones stay in force.
+func (a *App) Reload() error {
+	if a.keys == nil {
+		return nil
+	}
+	return a.keys.Reload()
+}
+
+// Run serves until ctx ends or a listener fails, then lets running requests end for a few seconds and closes
+// everything. It returns nil after a clean stop.
+func (a *App) Run(ctx context.Context) error {
+	a.log.InfoContext(ctx, "node is up", "version", buildinfo.String(), "peer_id", a.cfg.Identity.PeerID,
+		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "metrics", a.cfg.Server.MetricsAddr)
+	a.warn(ctx)
+	a.health.Set(health.Ready)
+	stopping := func() {
+		a.health.Set(health.ShuttingDown)
+		a.log.InfoContext(ctx, "stopping")
+	}
+	err := serve.Run(ctx, drain, stopping, a.servers...)
+	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		// The stop was asked for, and it is done; that somebody was cut off is no failure of the node.
+		a.log.WarnContext(ctx, "cut off requests that were still running", "after", drain.String())
+		err = nil
+	}
+	return errors.Join(err, a.close())
+}
+
+// warn says at every start what an operator must not forget.
+func (a *App) warn(ctx context.Context) {
+	s := a.cfg.Server
+	switch {
+	case s.AuthMode == config.AuthNone && s.None.AllowNonLoopback:
+		a.log.WarnContext(ctx, "INSECURE: nobody authenticates (auth mode none) and server.none.allow_non_loopback is set: whoever reaches the listener controls this node")
+	case s.AuthMode == config.AuthNone:
+		a.log.WarnContext(ctx, "nobody authenticates (auth mode none): every process on this machine controls this node")
+	case !s.Proxy.RequireAssertion:
+		a.log.WarnContext(ctx, "INSECURE: server.proxy.require_assertion is off: whoever reaches the listener from a trusted peer's address can claim any identity")
+	}
+	if !s.Admin.Enabled {
+		a.log.WarnContext(ctx, "server.admin is off: /admin-api, its health checks included, is not served")
+	}
+}
+
+// close undoes what was opened, last first.
+func (a *App) close() error {
+	var errs []error
+	for i := len(a.cleanup) - 1; i >= 0; i-- {
+		errs = append(errs, a.cleanup[i]())
+	}
+	a.cleanup = nil
+	return errors.Join(errs...)
+}
+
+func protocols() *http.Protocols {
+	// No h2c: behind a proxy an upgraded connection is a tunnel past the gate.
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/calimero-network/mero-go/services/node/internal/app"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/home"
+)
+
+func (p Process) runCommand(pl *place) *cobra.Command {
+	var initFirst bool
+	var exitOnEOF string
+	c := &cobra.Command{
+		Use: "run", Aliases: []string{"up"}, Short: "Run a node until SIGTERM; SIGHUP reads the assertion keys again", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithCancel(c.Context())
+			defer cancel()
+			if exitOnEOF != "" {
+				if err := cancelOnEOF(exitOnEOF, cancel); err != nil {
+					return err
+				}
+			}
+			return p.runNode(ctx, pl, c.Flags(), initFirst)
+		},
+	}
+	c.Flags().BoolVar(&initFirst, "init", false, "first do what init does, if the node is not initialized")
+	c.Flags().String("auth-mode", config.AuthProxy, "overrides server.auth_mode: proxy, embedded or none")
+	c.Flags().StringVar(&exitOnEOF, "exit-on-eof", "", "stop when this file descriptor (a number) reaches its end, so that the node ends with its parent")
+	return c
+}
+
+func (p Process) runNode(ctx context.Context, pl *place, flags *pflag.FlagSet, initFirst bool) error {
+	dir, err := pl.dir()
+	if err != nil {
+		return err
+	}
+	if initFirst {
+		if err := p.initIfNew(dir); err != nil {
+			return err
+		}
+	}
+	cfg, warnings, err := p.load(dir, flags)
+	if err == nil {
+		err = cfg.CheckStart()
+	}
+	if err != nil {
+		return err
+	}
+	log := p.logger(cfg.Log)
+	for _, w := range warnings {
+		log.WarnContext(ctx, "environment", "problem", w)
+	}
+	a, err := app.New(ctx, app.Options{Config: cfg, Home: dir, Log: log})
+	if err != nil {
+		return err
+	}
+	stopReloading := p.reloadOnHangup(ctx, a, log)
+	defer stopReloading()
+	return a.Run(ctx)
+}
+
+// initIfNew does what init without flags does, if there is no configuration.
+func (p Process) initIfNew(dir home.Dir) error {
+	exists, err := dir.Initialized()
+	if err != nil || exists {
+		return err
+	}
+	f, fs := &initFlags{}, pflag.NewFlagSet("init", pflag.ContinueOnError)
+	f.register(fs)
+	settings, err := f.settings(fs)
+	if err != nil {
+		return err
+	}
+	return p.makeNode(dir, settings)
+}
+
+func (p Process) load(dir home.Dir, flags *pflag.FlagSet) (config.Config, []string, error) {
+	cfg, warnings, err := config.Load(dir.Config(), p.Env, flags)
+	if errors.Is(err, config.ErrNoFile) {
+		err = fmt.Errorf("%w; run 'merod init' first, or 'merod run --init'", err)
+	}
+	return cfg, warnings, err
+}
+
+// reloadOnHangup reloads at each SIGHUP until the returned function is called.
+func (p Process) reloadOnHangup(ctx context.Context, a *app.App, log *slog.Logger) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-p.Hangup:
+				if err := a.Reload(); err != nil {
+					log.ErrorContext(ctx, "reload failed; the old keys stay in force", "error", err)
+					continue
+				}
+				log.InfoContext(ctx, "reloaded")
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// cancelOnEOF cancels when the descriptor ends. The reading goroutine ends with it or with the process.
+func cancelOnEOF(fd string, cancel context.CancelFunc) error {
+	n, err := strconv.ParseUint(fd, 10, 16)
+	if err != nil {
+		return fmt.Errorf("--exit-on-eof: %q is not a file descriptor", fd)
+	}
+	f := os.NewFile(uintptr(n), "exit-on-eof")
+	if f == nil {
+		return fmt.Errorf("--exit-on-eof: %q is not a file descriptor", fd)
+	}
+	if _, err := f.Stat(); err != nil {
+		return fmt.Errorf("--exit-on-eof: %w", err)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, f) // an error is an end too
+		cancel()
+	}()
+	return nil
+}

@@ -1,0 +1,217 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/calimero-network/mero-go/pkg/cors"
+	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/services/node/internal/multiaddr"
+	"github.com/calimero-network/mero-go/services/node/internal/peer"
+)
+
+// Shorter prefixes of trusted peers trust whole regions of the internet.
+const (
+	minPrefix4      = 16
+	minPrefix6      = 48
+	loopbackPrefix4 = 8
+)
+
+// check is one rule: the setting, whether it is broken, and what is wanted.
+type check struct {
+	path string
+	bad  bool
+	want string
+}
+
+// Check reports every value that no start could use, joined; nil when there is none. What only a start needs
+// (a key file, for example) is reported by [Config.CheckStart].
+func (c Config) Check() error {
+	errs := failed([]check{
+		oneOf("mode", c.Mode, "standard", "read-only"),
+		oneOf("server.auth_mode", c.Server.AuthMode, AuthProxy, AuthEmbedded, AuthNone),
+		oneOf("server.proxy.assertion_bind", c.Server.Proxy.AssertionBind, "request", "identity"),
+		oneOf("server.embedded.storage", c.Server.Embedded.Storage, "persistent", "memory"),
+		oneOf("bootstrap.network", c.Bootstrap.Network, "", "calimero-dev", "ipfs"),
+		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		oneOf("log.format", c.Log.Format, "json", "text"),
+		atLeast("server.stream_max_age", int64(c.Server.StreamMaxAge.Seconds()), 1),
+		atLeast("server.proxy.assertion_max_ttl", int64(c.Server.Proxy.AssertionMaxTTL.Seconds()), 1),
+		atLeast("server.websocket.ping_interval_secs", int64(c.Server.WebSocket.PingIntervalSec), 1),
+		atLeast("server.websocket.pong_timeout_secs", int64(c.Server.WebSocket.PongTimeoutSec), 1),
+		atLeast("sync.timeout_ms", int64(c.Sync.TimeoutMS), 1),
+		atLeast("sync.interval_ms", int64(c.Sync.IntervalMS), 1),
+		atLeast("sync.frequency_ms", int64(c.Sync.FrequencyMS), 1),
+		atLeast("discovery.rendezvous.registrations_limit", int64(c.Discovery.Rendezvous.RegistrationsLimit), 0),
+		atLeast("discovery.relay.registrations_limit", int64(c.Discovery.Relay.RegistrationsLimit), 0),
+		atLeast("discovery.autonat.max_candidates", int64(c.Discovery.AutoNAT.MaxCandidates), 0),
+		atLeast("discovery.autonat.probe_interval", int64(c.Discovery.AutoNAT.ProbeInterval), 1),
+		atLeast("blobstore.max_blob_size", c.Blobstore.MaxBlobSize, 0),
+		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
+		{"datastore.path", c.Datastore.Path == "", "want a directory"},
+		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
+		{"server.proxy.trusted_header", !validIdentityHeader(c.Server.Proxy.TrustedHeader), "want the name of a header that carries a key id, such as " + identity.HeaderKey},
+		{"server.metrics_addr", c.Server.MetricsAddr != "" && !validHostPort(c.Server.MetricsAddr), "want ADDRESS:PORT"},
+		{"cors.allow_all_origins", c.CORS.AllowAllOrigins && len(c.CORS.AllowedOrigins) > 0, "contradicts cors.allowed_origins"},
+	})
+	errs = append(errs, c.checkLists()...)
+	return errors.Join(append(errs, c.checkIdentity())...)
+}
+
+func oneOf(path, got string, want ...string) check {
+	return check{path, !slices.Contains(want, got), fmt.Sprintf("want one of %q, got %q", want, got)}
+}
+
+func atLeast(path string, got, least int64) check {
+	return check{path, got < least, fmt.Sprintf("want at least %d, got %d", least, got)}
+}
+
+func failed(checks []check) []error {
+	var errs []error
+	for _, k := range checks {
+		if k.bad {
+			errs = append(errs, errors.New(k.path+": "+k.want))
+		}
+	}
+	return errs
+}
+
+func (c Config) checkLists() []error {
+	var errs []error
+	each := func(path string, list []string, check func(string) error) {
+		for _, s := range list {
+			if err := check(s); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			}
+		}
+	}
+	each("server.listen", c.Server.Listen, tcpAddress)
+	each("swarm.listen", c.Swarm.Listen, address)
+	each("bootstrap.nodes", c.Bootstrap.Nodes, address)
+	each("discovery.external_addresses", c.Discovery.ExternalAddresses, address)
+	each("server.allowed_hosts", c.Server.AllowedHosts, hostPattern)
+	each("cors.allowed_origins", c.CORS.AllowedOrigins, origin)
+	for _, p := range c.Server.Proxy.TrustedPeers {
+		least := minPrefix6
+		if p.Addr().Is4() {
+			least = minPrefix4
+		}
+		loopback := p.Addr().IsLoopback() && p.Bits() >= loopbackPrefix4 // 127.0.0.0/8 and ::1 are this machine
+		if p.Bits() < least && !loopback {
+			errs = append(errs, fmt.Errorf("server.proxy.trusted_peers: %s is too wide, want at least /%d", p, least))
+		}
+	}
+	return errs
+}
+
+// checkIdentity accepts a configuration without any key: the environment may add it.
+func (c Config) checkIdentity() error {
+	if c.Identity.Keypair == "" && c.Identity.PeerID == "" {
+		return nil
+	}
+	key, err := peer.ParseKeypair(c.Identity.Keypair.Reveal())
+	if err != nil {
+		return fmt.Errorf("identity.keypair: %w", err)
+	}
+	if public, ok := key.Public().(ed25519.PublicKey); !ok || peer.ID(public) != c.Identity.PeerID {
+		return errors.New("identity.peer_id: is not the peer id of identity.keypair")
+	}
+	return nil
+}
+
+// CheckStart reports what stands against a start with this configuration, joined; nil when nothing does.
+func (c Config) CheckStart() error {
+	keyFile := Setting{Path: "server.proxy.assertion_key_file"}
+	return errors.Join(failed([]check{
+		{"identity.keypair", c.Identity.Keypair == "", "is missing; 'merod init' makes it"},
+		{"server.auth_mode", c.Server.AuthMode == AuthEmbedded, "this build has no embedded authentication; run mero-auth and use \"proxy\", or use \"none\" on a loopback listener"},
+		{
+			keyFile.Path, c.Server.AuthMode == AuthProxy && c.Server.Proxy.RequireAssertion && c.Server.Proxy.AssertionKeyFile == "",
+			"is required in auth mode \"proxy\": name the file with the keys that mero-auth keeps in assertion.key_file, here or in " + keyFile.Env(),
+		},
+		{
+			"server.listen", c.Server.AuthMode == AuthNone && !c.Server.None.AllowNonLoopback && !c.loopbackOnly(),
+			"auth mode \"none\" lets everybody in, so it listens on loopback addresses only; " + Setting{Path: "server.none.allow_non_loopback"}.Env() + "=true permits others",
+		},
+	})...)
+}
+
+func (c Config) loopbackOnly() bool {
+	return !slices.ContainsFunc(c.ListenAddrs(), func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() })
+}
+
+// ListenAddrs returns the addresses of the HTTP listener; entries that are none, which [Config.Check] reports,
+// are left out.
+func (c Config) ListenAddrs() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range c.Server.Listen {
+		if a, err := multiaddr.Parse(s); err == nil {
+			if ap, err := a.TCP(); err == nil {
+				out = append(out, ap)
+			}
+		}
+	}
+	return out
+}
+
+func address(s string) error {
+	_, err := multiaddr.Parse(s)
+	return err
+}
+
+func tcpAddress(s string) error {
+	a, err := multiaddr.Parse(s)
+	if err == nil {
+		_, err = a.TCP()
+	}
+	return err
+}
+
+// hostPattern accepts a host name or an IP address, or *. and a name of at least two labels.
+func hostPattern(s string) error {
+	name, wildcard := strings.CutPrefix(s, "*.")
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
+	}
+	if _, err := multiaddr.Parse("/dns/" + name); err != nil || (wildcard && !strings.Contains(name, ".")) {
+		return fmt.Errorf("%q is not a host name (without port) or *.DOMAIN", s)
+	}
+	return nil
+}
+
+func origin(s string) error {
+	_, err := cors.ParseOrigin(s)
+	return err
+}
+
+func validHostPort(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+// validIdentityHeader accepts a header name of letters, digits and hyphens that means nothing else already.
+func validIdentityHeader(s string) bool {
+	if s == "" || len(s) > 64 || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return !slices.ContainsFunc([]string{
+		identity.HeaderPermissions, identity.HeaderExpires, identity.HeaderAssertion, identity.HeaderError,
+		"Host", "Authorization", "Connection", "Content-Length", "Transfer-Encoding", "Trailer", "Te", "Upgrade", "Origin", "X-Request-Id",
+	}, func(taken string) bool { return strings.EqualFold(s, taken) })
+}

@@ -1,0 +1,202 @@
+// Package config loads the node's configuration: defaults, then config.toml, then MEROD_… environment variables,
+// then flags. It is strict: an unknown setting or a bad value stops the start with every problem listed.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The values of server.auth_mode.
+const (
+	AuthProxy    = "proxy"    // a reverse proxy authenticates and the gate's headers are believed
+	AuthEmbedded = "embedded" // the node authenticates itself
+	AuthNone     = "none"     // nobody authenticates
+)
+
+// Config is the effective configuration. The doc tags are the configuration reference: docs/node.md is checked
+// against them. Durations are whole seconds in the file. Start from [Defaults].
+type Config struct {
+	Mode       string         `koanf:"mode" doc:"'standard', or 'read-only' for a node that writes nothing itself (replication)"`
+	Identity   Identity       `koanf:"identity"`
+	Swarm      Swarm          `koanf:"swarm"`
+	Server     Server         `koanf:"server"`
+	CORS       CORS           `koanf:"cors"`
+	Bootstrap  Bootstrap      `koanf:"bootstrap"`
+	Discovery  Discovery      `koanf:"discovery"`
+	Sync       Sync           `koanf:"sync"`
+	Datastore  Datastore      `koanf:"datastore"`
+	Blobstore  Blobstore      `koanf:"blobstore"`
+	Log        Log            `koanf:"log"`
+	Network    Network        `koanf:"network"`
+	Compatible map[string]any `koanf:"context" doc:"free table that nodes of the reference keep chain clients in; kept, without effect"`
+}
+
+// Identity is the node's long-term key.
+type Identity struct {
+	PeerID  string `koanf:"peer_id" doc:"libp2p peer id of the key pair; made by 'merod init'"`
+	Keypair Secret `koanf:"keypair" doc:"libp2p Ed25519 key pair in base58; made by 'merod init', secret"`
+}
+
+// Swarm configures the peer-to-peer listener.
+type Swarm struct {
+	Listen []string `koanf:"listen" doc:"multiaddrs of the peer-to-peer listener"`
+}
+
+// Server configures the HTTP listener and its surfaces.
+type Server struct {
+	Listen       []string      `koanf:"listen" doc:"multiaddrs of the HTTP listener: /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT"`
+	AuthMode     string        `koanf:"auth_mode" doc:"'proxy', 'embedded' (not in this build) or 'none'"`
+	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
+	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
+	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
+	Admin        Surface       `koanf:"admin"`
+	JSONRPC      Surface       `koanf:"jsonrpc"`
+	WebSocket    WebSocket     `koanf:"websocket"`
+	SSE          Surface       `koanf:"sse"`
+	Proxy        Proxy         `koanf:"proxy"`
+	None         None          `koanf:"none"`
+	Embedded     Embedded      `koanf:"embedded"`
+}
+
+// Surface switches one group of routes. A missing table means off.
+type Surface struct {
+	Enabled bool `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
+}
+
+// WebSocket switches and times the WebSocket surface.
+type WebSocket struct {
+	Enabled         bool `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
+	PingIntervalSec int  `koanf:"ping_interval_secs" doc:"seconds between two pings of the node"`
+	PongTimeoutSec  int  `koanf:"pong_timeout_secs" doc:"seconds that the client has to answer a ping"`
+}
+
+// Proxy says whom and what the node believes in auth mode proxy.
+type Proxy struct {
+	TrustedPeers     []netip.Prefix `koanf:"trusted_peers" doc:"addresses or networks that identity headers are accepted from; no prefix shorter than /16 (IPv4) or /48 (IPv6)"`
+	TrustedHeader    string         `koanf:"trusted_header" doc:"the header that carries the key id"`
+	RequireAssertion bool           `koanf:"require_assertion" doc:"accept an identity only with the X-Auth-Assertion that the gate signed; 'false' is insecure and then Host is checked"`
+	AssertionKeyFile string         `koanf:"assertion_key_file" doc:"file with the keys shared with the gate; required in auth mode proxy with require_assertion"`
+	AssertionBind    string         `koanf:"assertion_bind" doc:"'request' or, for proxies that rewrite paths, 'identity'; must equal assertion.bind of the gate"`
+	ClockLeeway      time.Duration  `koanf:"clock_leeway" doc:"how far the clocks of gate and node may differ"`
+	AssertionMaxTTL  time.Duration  `koanf:"assertion_max_ttl" doc:"longest validity that the node accepts in an assertion"`
+}
+
+// None configures auth mode none.
+type None struct {
+	AllowNonLoopback bool `koanf:"allow_non_loopback" env:"only" doc:"permit listeners that other machines reach although nobody authenticates; only from the environment"`
+}
+
+// Embedded configures auth mode embedded, which this build does not serve yet; init stores it.
+type Embedded struct {
+	Storage     string `koanf:"storage" doc:"'persistent' or 'memory': where embedded authentication keeps its keys"`
+	StoragePath string `koanf:"storage_path" doc:"directory of that store, relative to the directory of the node"`
+	Admin       bool   `koanf:"admin" doc:"make an administrator account at the first start"`
+}
+
+// Network holds another spelling of auth mode embedded.
+type Network struct {
+	Server NetworkServer `koanf:"server"`
+}
+
+// NetworkServer holds another spelling of auth mode embedded.
+type NetworkServer struct {
+	EmbeddedAuth bool `koanf:"embedded_auth" doc:"another spelling of server.auth_mode = 'embedded'"`
+}
+
+// CORS says which origins may read answers.
+type CORS struct {
+	AllowAllOrigins bool     `koanf:"allow_all_origins" doc:"answer '*' to every origin, without credentials; 'false' when allowed_origins is set"`
+	AllowedOrigins  []string `koanf:"allowed_origins" doc:"the origins that may read answers, such as 'https://app.example.com'"`
+}
+
+// Bootstrap names the first peers.
+type Bootstrap struct {
+	Network string   `koanf:"network" doc:"well-known boot nodes: 'calimero-dev', 'ipfs' or empty"`
+	Nodes   []string `koanf:"nodes" doc:"multiaddrs of boot nodes"`
+}
+
+// Discovery configures how peers find the node.
+type Discovery struct {
+	MDNS              bool       `koanf:"mdns" doc:"find peers in the local network"`
+	AdvertiseAddress  bool       `koanf:"advertise_address" doc:"tell peers the observed external address"`
+	ExternalAddresses []string   `koanf:"external_addresses" doc:"multiaddrs under which the node is reachable from outside"`
+	Rendezvous        Rendezvous `koanf:"rendezvous"`
+	Relay             Relay      `koanf:"relay"`
+	AutoNAT           AutoNAT    `koanf:"autonat"`
+}
+
+// Rendezvous bounds the registrations at rendezvous points.
+type Rendezvous struct {
+	RegistrationsLimit int `koanf:"registrations_limit" doc:"most rendezvous points to register at"`
+}
+
+// Relay bounds the reservations at relays.
+type Relay struct {
+	RegistrationsLimit int `koanf:"registrations_limit" doc:"most relays to hold a reservation at"`
+}
+
+// AutoNAT configures the probes for the node's reachability.
+type AutoNAT struct {
+	MaxCandidates int `koanf:"max_candidates" doc:"most addresses that one probe tests"`
+	ProbeInterval int `koanf:"probe_interval" doc:"seconds between two probes"`
+}
+
+// Sync times the replication with peers.
+type Sync struct {
+	TimeoutMS   int `koanf:"timeout_ms" doc:"milliseconds that one synchronization may take"`
+	IntervalMS  int `koanf:"interval_ms" doc:"milliseconds between two synchronizations of one context"`
+	FrequencyMS int `koanf:"frequency_ms" doc:"milliseconds between two rounds over all contexts"`
+}
+
+// Datastore places the node's database.
+type Datastore struct {
+	Path string `koanf:"path" doc:"directory of the database, relative to the directory of the node"`
+}
+
+// Blobstore places and bounds the blobs.
+type Blobstore struct {
+	Path        string `koanf:"path" doc:"directory of the blobs, relative to the directory of the node"`
+	MaxBlobSize int64  `koanf:"max_blob_size" doc:"largest blob in bytes; 0 = no limit"`
+}
+
+// Log configures logging to stderr.
+type Log struct {
+	Level  string `koanf:"level" doc:"'debug', 'info', 'warn' or 'error'"`
+	Format string `koanf:"format" doc:"'json' or 'text'"`
+}
+
+// Defaults returns the configuration of an empty file. No surface is on: a table that is missing is off.
+func Defaults() Config {
+	return Config{
+		Mode:   "standard",
+		Swarm:  Swarm{Listen: []string{"/ip4/0.0.0.0/tcp/2428", "/ip4/0.0.0.0/udp/2428/quic-v1"}},
+		Server: defaultServer(),
+		CORS:   CORS{AllowAllOrigins: true},
+		Discovery: Discovery{
+			MDNS: true, Rendezvous: Rendezvous{3}, Relay: Relay{3}, AutoNAT: AutoNAT{MaxCandidates: 5, ProbeInterval: 10},
+		},
+		Sync:      Sync{TimeoutMS: 30000, IntervalMS: 5000, FrequencyMS: 10000},
+		Datastore: Datastore{Path: "data"},
+		Blobstore: Blobstore{Path: "blobs"},
+		Log:       Log{Level: "info", Format: "json"},
+	}
+}
+
+func defaultServer() Server {
+	return Server{
+		Listen:       []string{"/ip4/127.0.0.1/tcp/2528", "/ip6/::1/tcp/2528"},
+		AuthMode:     AuthProxy,
+		StreamMaxAge: time.Hour,
+		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10},
+		Proxy: Proxy{
+			TrustedPeers:     []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			TrustedHeader:    "X-Auth-Key",
+			RequireAssertion: true,
+			AssertionBind:    "request",
+			ClockLeeway:      30 * time.Second,
+			AssertionMaxTTL:  time.Hour,
+		},
+		Embedded: Embedded{Storage: "persistent", StoragePath: "auth", Admin: true},
+	}
+}

@@ -1,0 +1,351 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/calimero-network/mero-go/services/node/internal/config"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func load(t *testing.T, text string, environ ...string) (config.Config, error) {
+	t.Helper()
+	cfg, _, err := config.Load(write(t, text), environ, nil)
+	return cfg, err
+}
+
+// problems returns the lines of an error, which are the problems.
+func problems(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return strings.Split(err.Error(), "\n")
+}
+
+func TestLoad_EmptyFileGivesDefaults(t *testing.T) {
+	got, err := load(t, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := config.Defaults(); !reflect.DeepEqual(normal(got), normal(want)) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// normal makes empty and nil lists equal.
+func normal(c config.Config) config.Config {
+	for _, list := range []*[]string{&c.Server.AllowedHosts, &c.CORS.AllowedOrigins, &c.Bootstrap.Nodes, &c.Discovery.ExternalAddresses} {
+		if len(*list) == 0 {
+			*list = nil
+		}
+	}
+	return c
+}
+
+func TestLoad_ReferenceFile(t *testing.T) {
+	text, err := os.ReadFile("testdata/reference.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := load(t, string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !cfg.Server.Admin.Enabled || !cfg.Server.JSONRPC.Enabled || !cfg.Server.WebSocket.Enabled || !cfg.Server.SSE.Enabled {
+		t.Errorf("a surface is off: %+v", cfg.Server)
+	}
+	want := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:2528"), netip.MustParseAddrPort("[::1]:2528")}
+	if got := cfg.ListenAddrs(); !slices.Equal(got, want) {
+		t.Errorf("ListenAddrs = %v, want %v", got, want)
+	}
+	client, _ := cfg.Compatible["client"].(map[string]any)
+	if signer, _ := client["signer"].(map[string]any); signer["use"] != "relayer" {
+		t.Errorf("the context table is lost: %v", cfg.Compatible)
+	}
+}
+
+func TestLoad_SurfaceWithoutTableIsOff(t *testing.T) {
+	cfg, err := load(t, "[server.sse]\n[server.jsonrpc]\nenabled = true\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Server.Admin.Enabled || cfg.Server.SSE.Enabled || !cfg.Server.JSONRPC.Enabled {
+		t.Errorf("admin %v, sse %v, jsonrpc %v; want off, off, on", cfg.Server.Admin.Enabled, cfg.Server.SSE.Enabled, cfg.Server.JSONRPC.Enabled)
+	}
+}
+
+func TestLoad_ListsEveryProblem(t *testing.T) {
+	_, _, err := config.Load(write(t, `
+mode = "fast"
+colour = "blue"
+[server]
+listen = ["127.0.0.1:2528", "/ip4/127.0.0.1/udp/1"]
+auth_mod = "none"
+auth_mode = 3
+allowed_hosts = ["node.example.com:80"]
+sse = true
+[server.proxy]
+trusted_peers = ["0.0.0.0/0", "10.0.0.1"]
+clock_leeway = "soon"
+[server.none]
+allow_non_loopback = true
+[cors]
+allow_all_origins = true
+allowed_origins = ["https://app.example.com/"]
+[log]
+level = "loud"
+`), []string{"MEROD_SYNC__INTERVAL_MS=often", "MEROD_BLOBSTORE__MAX_BLOB_SIZE=-1"}, nil)
+	want := []string{
+		`colour: unknown setting`,
+		`server.allowed_hosts: "node.example.com:80" is not a host name (without port) or *.DOMAIN`,
+		`server.auth_mod: unknown setting; did you mean server.auth_mode?`,
+		`server.auth_mode: want a string, got 3`,
+		`server.listen: not a usable multiaddr: "127.0.0.1:2528" does not start with /`,
+		`server.listen: not a usable multiaddr: "/ip4/127.0.0.1/udp/1": want /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT`,
+		`server.none.allow_non_loopback: can only be set by the environment variable MEROD_SERVER__NONE__ALLOW_NON_LOOPBACK`,
+		`server.proxy.clock_leeway: want whole seconds, got "soon"`,
+		`server.proxy.trusted_peers: 0.0.0.0/0 is too wide, want at least /16`,
+		`server.sse: is a table, not a setting`,
+		`MEROD_SYNC__INTERVAL_MS: want a whole number, got "often"`,
+		`mode: want one of ["standard" "read-only"], got "fast"`,
+		`log.level: want one of ["debug" "info" "warn" "error"], got "loud"`,
+		`blobstore.max_blob_size: want at least 0, got -1`,
+		`cors.allow_all_origins: contradicts cors.allowed_origins`,
+		`cors.allowed_origins: cors: origin "https://app.example.com/": the host holds '/'; want a name in ASCII (punycode) and no path, user or wildcard`,
+	}
+	got := problems(err)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestLoad_SyntaxErrorNamesThePlace(t *testing.T) {
+	_, err := load(t, "mode = \"standard\"\n[server\n")
+	if err == nil || !strings.Contains(err.Error(), "line 2, column ") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := config.Load(filepath.Join(t.TempDir(), "none.toml"), nil, nil); !errors.Is(err, config.ErrNoFile) {
+		t.Errorf("missing file: %v, want ErrNoFile", err)
+	}
+}
+
+// sample is a value for each kind of setting that differs from every default, as the environment gives it.
+func sample(s config.Setting) (text string, want any) {
+	switch s.Kind {
+	case config.Bool:
+		b, _ := s.Default.(bool)
+		return strconv.FormatBool(!b), !b
+	case config.Integer:
+		return "77", int64(77)
+	case config.Duration:
+		return "77", 77 * time.Second
+	case config.Networks:
+		return "10.1.2.3, 10.2.0.0/16", []netip.Prefix{netip.MustParsePrefix("10.1.2.3/32"), netip.MustParsePrefix("10.2.0.0/16")}
+	case config.Strings:
+		return "/ip4/10.0.0.1/tcp/1,/ip6/::1/tcp/2", []string{"/ip4/10.0.0.1/tcp/1", "/ip6/::1/tcp/2"}
+	default:
+		return "x", "x"
+	}
+}
+
+func TestEverySettingHasAnEnvironmentVariable(t *testing.T) {
+	for _, s := range config.Settings() {
+		if s.Kind == config.Table {
+			continue
+		}
+		text, want := sample(s)
+		path := write(t, "")
+		// The value may break a rule of its own; what counts is that it arrives.
+		cfg, warnings, err := config.Load(path, []string{"MEROD_" + strings.ToUpper(strings.ReplaceAll(s.Path, ".", "__")) + "=" + text}, nil)
+		if len(warnings) > 0 {
+			t.Errorf("%s: not known as an environment variable: %v", s.Path, warnings)
+		}
+		got := reflect.ValueOf(cfg)
+		for name := range strings.SplitSeq(s.Path, ".") {
+			got = field(t, got, name)
+		}
+		if fmt.Sprintf("%#v", got.Interface()) != fmt.Sprintf("%#v", want) && fmt.Sprint(got.Interface()) != fmt.Sprint(want) && !s.Secret {
+			t.Errorf("%s = %v (%v), want %v", s.Path, got, err, want)
+		}
+	}
+}
+
+func field(t *testing.T, v reflect.Value, name string) reflect.Value {
+	t.Helper()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("koanf") == name {
+			return v.Field(i)
+		}
+	}
+	t.Fatalf("%s has no field %q", v.Type(), name)
+	return reflect.Value{}
+}
+
+func TestLoad_Precedence(t *testing.T) {
+	flags := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	flags.String("auth-mode", "proxy", "")
+	path := write(t, "[server]\nauth_mode = \"proxy\"\n[log]\nlevel = \"warn\"\nformat = \"text\"\n")
+	environ := []string{"MEROD_SERVER__AUTH_MODE=embedded", "MEROD_LOG__LEVEL=debug", "HOME=/root"}
+
+	cfg, _, err := config.Load(path, environ, flags)
+	if err != nil || cfg.Server.AuthMode != "embedded" || cfg.Log.Level != "debug" || cfg.Log.Format != "text" {
+		t.Errorf("unset flag: %v %+v %+v", err, cfg.Server.AuthMode, cfg.Log)
+	}
+	if err := flags.Set("auth-mode", "none"); err != nil {
+		t.Fatal(err)
+	}
+	if cfg, _, err = config.Load(path, environ, flags); err != nil || cfg.Server.AuthMode != "none" {
+		t.Errorf("the flag does not win: %v %q", err, cfg.Server.AuthMode)
+	}
+}
+
+func TestLoad_UnknownEnvironmentOnlyWarns(t *testing.T) {
+	_, warnings, err := config.Load(write(t, ""), []string{"MEROD_SERVICE_HOST=10.0.0.1", "MERO_AUTH_X=1"}, nil)
+	if err != nil || !slices.Equal(warnings, []string{"MEROD_SERVICE_HOST is not a setting and has no effect"}) {
+		t.Errorf("got %v, %v", warnings, err)
+	}
+}
+
+func TestLoad_ListOfOriginsReplacesAllOrigins(t *testing.T) {
+	fromFile, err := load(t, "[cors]\nallowed_origins = [\"https://a.example\"]\n")
+	if err != nil || fromFile.CORS.AllowAllOrigins {
+		t.Errorf("file: %v, allow all = %v", err, fromFile.CORS.AllowAllOrigins)
+	}
+	fromEnv, err := load(t, "", "MEROD_CORS__ALLOWED_ORIGINS=https://a.example,http://b.example:8080")
+	if err != nil || fromEnv.CORS.AllowAllOrigins || len(fromEnv.CORS.AllowedOrigins) != 2 {
+		t.Errorf("environment: %v, %+v", err, fromEnv.CORS)
+	}
+}
+
+func TestLoad_OtherSpellingOfEmbedded(t *testing.T) {
+	cfg, err := load(t, "[network.server]\nembedded_auth = true\n")
+	if err != nil || cfg.Server.AuthMode != config.AuthEmbedded {
+		t.Errorf("got %q, %v", cfg.Server.AuthMode, err)
+	}
+}
+
+func TestCheckStart(t *testing.T) {
+	reference, err := os.ReadFile("testdata/reference.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		environ []string
+		want    string // part of the one problem, "" if it may start
+	}{
+		{"proxy without key file", nil, "server.proxy.assertion_key_file: is required"},
+		{"proxy without key file names the variable", nil, "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE"},
+		{"proxy with key file", []string{"MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=/k"}, ""},
+		{"proxy without assertions", []string{"MEROD_SERVER__PROXY__REQUIRE_ASSERTION=false"}, ""},
+		{"embedded", []string{"MEROD_SERVER__AUTH_MODE=embedded"}, "this build has no embedded authentication"},
+		{"none on loopback", []string{"MEROD_SERVER__AUTH_MODE=none"}, ""},
+		{"none on every address", []string{"MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/1,/ip4/0.0.0.0/tcp/1"}, "loopback addresses only"},
+		{"none on IPv6 any", []string{"MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip6/::/tcp/1"}, "loopback addresses only"},
+		{"none on every address, permitted", []string{"MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip4/0.0.0.0/tcp/1", "MEROD_SERVER__NONE__ALLOW_NON_LOOPBACK=true"}, ""},
+	} {
+		cfg, err := load(t, string(reference), tt.environ...)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		got := problems(cfg.CheckStart())
+		switch {
+		case tt.want == "" && len(got) > 0:
+			t.Errorf("%s: %v, want no problem", tt.name, got)
+		case tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)):
+			t.Errorf("%s: %v, want one problem with %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestCheck_KeypairAndPeerIDBelongTogether(t *testing.T) {
+	const keypair = `keypair = "23jhTd4prPeF6nkLJw8pzLotwyvUD8jmU1SHCoz9m54pw5bHiyU1GihabX1wkeTXoNxTzAmjDjeJmAMAcTeDg8MpUV9o3"`
+	_, err := load(t, "[identity]\npeer_id = \"12D3KooWRm8J3iL796zPFi2EtGGtUJn58AG67gcRzQ6FENEemvpg\"\n"+keypair)
+	if err == nil || !strings.Contains(err.Error(), "identity.peer_id") {
+		t.Errorf("foreign peer id: %v", err)
+	}
+	if strings.Contains(fmt.Sprint(err), "23jhTd4") {
+		t.Error("the error shows the key pair")
+	}
+}
+
+func TestSecretNeverPrints(t *testing.T) {
+	cfg, err := load(t, "", "MEROD_IDENTITY__KEYPAIR=hunter2")
+	if err == nil {
+		t.Error("a bad key pair was accepted")
+	}
+	cfg.Identity.Keypair = "hunter2"
+	j, err := json.Marshal(cfg.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []string{fmt.Sprintf("%v %+v %#v %s", cfg, cfg, cfg.Identity.Keypair, cfg.Identity.Keypair), string(j), cfg.Identity.Keypair.LogValue().String()} {
+		if strings.Contains(got, "hunter2") || !strings.Contains(got, config.Masked) {
+			t.Errorf("the secret prints: %s", got)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	reference, err := os.ReadFile("testdata/reference.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(reference))
+	f.Add("server = 1\n[context]\n")
+	f.Add("[server]\nlisten = [1, \"x\"]\nstream_max_age = 9223372036854775807\n")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(dir, fmt.Sprintf("%d.toml", os.Getpid()))
+		put := func(text []byte) {
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put([]byte(text))
+		cfg, _, err := config.Load(path, nil, nil)
+		if err != nil {
+			return
+		}
+		// What loads can be rewritten without changing its meaning.
+		file, err := config.ReadFile(path)
+		if err != nil {
+			t.Fatalf("Load accepts what ReadFile refuses: %v\n%s", err, text)
+		}
+		again, err := file.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(again)
+		rewritten, _, err := config.Load(path, nil, nil)
+		if err != nil {
+			t.Fatalf("rewritten file: %v\n%s", err, again)
+		}
+		if !reflect.DeepEqual(normal(cfg), normal(rewritten)) {
+			t.Errorf("rewriting changed the configuration\nfrom %+v\nto   %+v", cfg, rewritten)
+		}
+	})
+}

@@ -1,0 +1,203 @@
+// Package httpapi is the node's HTTP surface: it decodes requests, calls the packages that do the work, and encodes
+// what they return. It is the only importer of echo.
+//
+// Routes come from the shared table: New registers a handler for every row, by the row's operation, so that a route
+// without a row cannot exist and a row without a handler answers 501. Every request passes, in this order: request
+// id, access log and metrics; the panic guard; the progress deadlines; the guard, which decides whether a handler is
+// reached and as whom (package guard).
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/calimero-network/mero-go/pkg/cors"
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/guard"
+	"github.com/calimero-network/mero-go/services/node/internal/health"
+	"github.com/calimero-network/mero-go/services/node/internal/metrics"
+	"github.com/calimero-network/mero-go/services/node/internal/store"
+)
+
+// MaxHeader is the limit of a request's head in bytes: a target of 8 KiB with identity headers fits by far.
+const MaxHeader = 64 << 10
+
+// BlobHeaders are the headers of blob downloads, which scripts of other origins may read.
+var BlobHeaders = []string{
+	"X-Blob-ID", "X-Blob-Hash", "X-Blob-MIME-Type", "ETag", "Content-Length", "Content-Range", "Accept-Ranges",
+}
+
+// API holds what the handlers use. Its fields are set before New is called.
+type API struct {
+	Table   *route.Table
+	Server  config.Server // which surfaces are on
+	Guard   *guard.Guard
+	CORS    *cors.Rules
+	Store   *store.Store
+	Blobs   *blob.Store
+	Health  *health.Node
+	Metrics *metrics.Metrics
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// handler serves one operation. What it returns is written by [API.fail].
+type handler func(c *call) error
+
+// call is a request that the guard let through.
+type call struct {
+	echo.Context
+	match route.Match
+}
+
+// param returns a parameter of the route's pattern.
+func (c *call) param(name string) string { return c.match.Param(name) }
+
+// ctx returns the request's context, which carries the caller.
+func (c *call) ctx() context.Context { return c.Request().Context() }
+
+// ok answers 200 with a value.
+func (c *call) ok(v any) error { return c.JSON(http.StatusOK, v) }
+
+// envelope is the form of most answers.
+type envelope[T any] struct {
+	Data T `json:"data"`
+}
+
+// data answers 200 with a value in the envelope.
+func data[T any](c *call, v T) error { return c.ok(envelope[T]{v}) }
+
+// New returns the handler of the node's main listener. It refuses operations that no row has.
+func (a *API) New() (http.Handler, error) {
+	e := echo.New()
+	e.Logger.SetOutput(io.Discard) // nothing logs through echo
+	e.HTTPErrorHandler = func(err error, c echo.Context) { a.fail(c, err) }
+	e.Use(a.observe, a.recover, a.progress, a.guard)
+	if err := a.register(e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// MetricsOnly returns the handler of the metrics listener.
+func (a *API) MetricsOnly() http.Handler {
+	scrape := a.Metrics.Handler(a.Log)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/metrics" || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
+			http.NotFound(w, r)
+			return
+		}
+		scrape.ServeHTTP(w, r)
+	})
+}
+
+// register gives every row of an enabled surface its handler.
+func (a *API) register(e *echo.Echo) error {
+	handlers := a.handlers()
+	used := map[string]bool{}
+	for row := range a.Table.All() {
+		h, ok := handlers[row.Op]
+		used[row.Op] = true
+		if !ok {
+			h = notImplemented
+		}
+		if !a.enabled(row.Pattern) {
+			continue
+		}
+		e.Add(row.Method, echoPattern(row.Pattern), a.serve(row, h))
+		if row.Method == http.MethodGet {
+			e.Add(http.MethodHead, echoPattern(row.Pattern), a.serve(row, h))
+		}
+	}
+	var errs []error
+	for op := range handlers {
+		if !used[op] {
+			errs = append(errs, fmt.Errorf("operation %q has a handler and no route", op))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// serve runs a row's handler if the guard judged the request by the same row. The two matchers never differ on a
+// canonical path (a test compares them); if they did, the requirement of one route would open another.
+func (a *API) serve(row *route.Row, h handler) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		match := recordOf(c).match
+		if match.Row != row {
+			return fmt.Errorf("the router chose %s, the guard %v", row, match.Row)
+		}
+		return h(&call{Context: c, match: match})
+	}
+}
+
+// enabled reports whether the configuration switches the surface of a route on.
+func (a *API) enabled(pattern string) bool {
+	switch first, _, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/"); first {
+	case "jsonrpc":
+		return a.Server.JSONRPC.Enabled
+	case "ws":
+		return a.Server.WebSocket.Enabled
+	case "sse":
+		return a.Server.SSE.Enabled
+	case "metrics":
+		return true
+	default:
+		return a.Server.Admin.Enabled
+	}
+}
+
+// echoPattern turns {name} into :name and {name...} into *.
+func echoPattern(pattern string) string {
+	segments := strings.Split(pattern, "/")
+	for i, s := range segments {
+		name, ok := strings.CutPrefix(s, "{")
+		switch {
+		case !ok:
+		case strings.HasSuffix(name, "...}"):
+			segments[i] = "*"
+		default:
+			segments[i] = ":" + strings.TrimSuffix(name, "}")
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+func notImplemented(c *call) error {
+	return fault.New(fault.NotImplemented, c.match.Row.String()+" is not part of this build")
+}
+
+// handlers maps operations of the table to what serves them. A new operation adds one line.
+func (a *API) handlers() map[string]handler {
+	return map[string]handler{
+		"dashboard.root":     redirect(http.StatusFound, "/admin-dashboard/"),
+		"dashboard.redirect": redirect(http.StatusMovedPermanently, "/admin-dashboard/"),
+
+		"node.health":      a.alive,
+		"node.ready":       a.ready,
+		"node.is-authed":   a.isAuthed,
+		"node.certificate": certificate,
+		"node.metrics":     a.scrape,
+
+		"blobs.put":    a.putBlob,
+		"blobs.list":   a.listBlobs,
+		"blobs.get":    a.getBlob,
+		"blobs.info":   a.blobInfo,
+		"blobs.delete": a.deleteBlob,
+
+		"contexts.list":            a.listContexts,
+		"contexts.for-application": a.listContextsOf,
+		"contexts.get":             a.getContext,
+		"contexts.new-identity":    a.newIdentity,
+	}
+}

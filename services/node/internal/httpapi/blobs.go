@@ -1,0 +1,153 @@
+package httpapi
+
+import (
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/id"
+)
+
+// Blob answers are the node's only snake-case ones.
+type blobEntry struct {
+	ID   id.ID `json:"blob_id"`
+	Size int64 `json:"size"`
+}
+
+// putBlob stores the body. The parameter hash is the SHA-256 that it must have, context_id the context that is to
+// learn of the blob, which concerns the network only.
+func (a *API) putBlob(c *call) error {
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, "the query is malformed")
+	}
+	want, err := queryID(query, "hash")
+	if err != nil {
+		return err
+	}
+	if _, err := queryID(query, "context_id"); err != nil {
+		return err
+	}
+	info, err := a.Blobs.Put(c.ctx(), c.Request().Body, want)
+	if err != nil {
+		return blobFault(err)
+	}
+	a.Metrics.Uploaded(info.Size)
+	return data(c, blobEntry{info.ID, info.Size})
+}
+
+// queryID reads an optional id, nil if the parameter is absent.
+func queryID(query url.Values, name string) (*id.ID, error) {
+	values := query[name]
+	if len(values) == 0 {
+		return nil, nil //nolint:nilnil // absent is not an error
+	}
+	v, err := id.Parse(values[0])
+	if err != nil || len(values) > 1 {
+		return nil, fault.New(fault.Invalid, "The provided "+name+" is not a valid format")
+	}
+	return &v, nil
+}
+
+func (a *API) listBlobs(c *call) error {
+	all, err := a.Blobs.List(c.ctx())
+	if err != nil {
+		return err
+	}
+	entries := make([]blobEntry, len(all))
+	for i, b := range all {
+		entries[i] = blobEntry{b.ID, b.Size}
+	}
+	return data(c, struct {
+		Blobs []blobEntry `json:"blobs"`
+	}{entries})
+}
+
+// getBlob serves the content, whole or in ranges, and to HEAD its headers.
+func (a *API) getBlob(c *call) error {
+	blobID, err := blobParam(c)
+	if err != nil {
+		return err
+	}
+	r, err := a.Blobs.Open(c.ctx(), blobID)
+	if err != nil {
+		return blobFault(err)
+	}
+	defer func() { _ = r.Close() }()
+	h, hash := c.Response().Header(), hex.EncodeToString(r.Info.Hash[:])
+	h.Set(echo.HeaderContentType, r.Info.MIME)
+	h.Set("ETag", `"`+hash+`"`)
+	h.Set(echo.HeaderCacheControl, "public, max-age=3600")
+	h.Add(echo.HeaderVary, echo.HeaderAuthorization) // a shared cache must not hand it to those whom the gate refuses
+	h.Set("X-Blob-ID", r.Info.ID.String())
+	h.Set("X-Blob-Hash", hash)
+	h.Set("X-Blob-MIME-Type", r.Info.MIME)
+	h.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; sandbox") // an uploaded page is no page of ours
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, r)
+	return r.Err() // after the head is out it only reaches the log; the short body tells the client
+}
+
+func (a *API) blobInfo(c *call) error {
+	blobID, err := blobParam(c)
+	if err != nil {
+		return err
+	}
+	info, err := a.Blobs.Info(c.ctx(), blobID)
+	if err != nil {
+		return blobFault(err)
+	}
+	return data(c, struct {
+		blobEntry
+		Hash string `json:"hash"`
+		MIME string `json:"mime_type"`
+		Uses int    `json:"refcount"`
+	}{blobEntry{info.ID, info.Size}, hex.EncodeToString(info.Hash[:]), info.MIME, info.Uses})
+}
+
+func (a *API) deleteBlob(c *call) error {
+	blobID, err := blobParam(c)
+	if err != nil {
+		return err
+	}
+	switch err := a.Blobs.Delete(c.ctx(), blobID); {
+	case errors.Is(err, blob.ErrNotFound):
+		return fault.Wrap(err, fault.NotFound, "Blob not found")
+	case err != nil:
+		return blobFault(err)
+	}
+	return c.ok(struct {
+		ID      id.ID `json:"blob_id"`
+		Deleted bool  `json:"deleted"`
+	}{blobID, true})
+}
+
+func blobParam(c *call) (id.ID, error) {
+	blobID, err := id.Parse(c.param("blob_id"))
+	if err != nil {
+		return id.ID{}, fault.Wrap(err, fault.Invalid, "Invalid blob ID format")
+	}
+	return blobID, nil
+}
+
+func blobFault(err error) error {
+	switch {
+	case errors.Is(err, blob.ErrNotFound):
+		return fault.Wrap(err, fault.NotFound, "Blob not found locally or in network")
+	case errors.Is(err, blob.ErrMismatch):
+		return fault.Wrap(err, fault.Invalid, "blob hash mismatch")
+	case errors.Is(err, blob.ErrTooLarge):
+		return fault.Wrap(err, fault.TooLarge, "the blob is larger than the node's limit")
+	case errors.Is(err, blob.ErrContent) && !errors.Is(err, os.ErrDeadlineExceeded):
+		return fault.Wrap(err, fault.Invalid, "the body ended before its time")
+	case errors.Is(err, blob.ErrInUse):
+		return fault.Wrap(err, fault.Conflict, "the blob is in use")
+	}
+	return err
+}

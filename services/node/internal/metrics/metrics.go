@@ -1,0 +1,124 @@
+// Package metrics counts what the node does and writes it in the Prometheus text format. Nothing that a caller
+// chooses becomes a label: routes appear as their pattern, context and blob ids not at all.
+package metrics
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/calimero-network/mero-go/pkg/buildinfo"
+)
+
+// Unmatched is the path label of requests without a route.
+const Unmatched = "unmatched"
+
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions,
+}
+
+// Totals are the figures that are read from the store at each scrape.
+type Totals struct{ Blobs, BlobBytes, Contexts int64 }
+
+// Metrics is one node's registry. It is safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	denials  *prometheus.CounterVec
+	uploaded prometheus.Counter
+}
+
+// New returns a registry that asks totals at each scrape.
+func New(totals func() (Totals, error)) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "http_requests_total", Help: "HTTP requests by method, route pattern and class of status.",
+		}, []string{"method", "path", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "http_request_duration_seconds", Help: "Time from the request's head to the end of the answer.",
+			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10, 60},
+		}, []string{"method", "path"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "http_requests_in_flight", Help: "HTTP requests that are being served, streams included.",
+		}),
+		denials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "http_denials_total", Help: "Requests refused for want of an identity or a permission, by the machine code of the answer.",
+		}, []string{"code"}),
+		uploaded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "merod_blob_uploaded_bytes_total", Help: "Bytes of the blobs that were stored.",
+		}),
+	}
+	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "merod_build_info", Help: "1, with the version as a label.",
+		ConstLabels: prometheus.Labels{"version": buildinfo.Version, "commit": buildinfo.Commit},
+	}, func() float64 { return 1 })
+	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.denials, m.uploaded, build, stored(totals),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Begin counts a request that starts; the function it returns ends it.
+func (m *Metrics) Begin() (end func(method, pattern string, status int, took time.Duration)) {
+	m.inFlight.Inc()
+	return func(method, pattern string, status int, took time.Duration) {
+		m.inFlight.Dec()
+		if !slices.Contains(methods, method) {
+			method = "other"
+		}
+		if pattern == "" {
+			pattern = Unmatched
+		}
+		m.requests.WithLabelValues(method, pattern, strconv.Itoa(status/100)+"xx").Inc()
+		m.duration.WithLabelValues(method, pattern).Observe(took.Seconds())
+	}
+}
+
+// Denied counts a refusal by its machine code.
+func (m *Metrics) Denied(code string) { m.denials.WithLabelValues(code).Inc() }
+
+// Uploaded counts a stored blob of n bytes.
+func (m *Metrics) Uploaded(n int64) { m.uploaded.Add(float64(n)) }
+
+// Handler answers scrapes. Errors go to log.
+func (m *Metrics) Handler(log *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
+	})
+}
+
+// stored collects the totals, all from one look at the store.
+type stored func() (Totals, error)
+
+var (
+	descBlobs     = prometheus.NewDesc("merod_blobs", "Stored blobs.", nil, nil)
+	descBlobBytes = prometheus.NewDesc("merod_blob_bytes", "Size of the stored blobs in bytes, shared chunks counted for each.", nil, nil)
+	descContexts  = prometheus.NewDesc("merod_contexts", "Contexts of the node.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (stored) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descBlobs
+	ch <- descBlobBytes
+	ch <- descContexts
+}
+
+// Collect implements prometheus.Collector.
+func (s stored) Collect(ch chan<- prometheus.Metric) {
+	t, err := s()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(descBlobs, err)
+		return
+	}
+	for desc, n := range map[*prometheus.Desc]int64{descBlobs: t.Blobs, descBlobBytes: t.BlobBytes, descContexts: t.Contexts} {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n))
+	}
+}
