@@ -3,12 +3,12 @@ package httpapi_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,7 +137,9 @@ func (a *api) wire(t *testing.T, o apiOptions, log *slog.Logger) {
 	var err error
 	a.store, err = store.Open(t.Context(), a.db)
 	fatal(err)
-	sealer, err := seal.Open(t.Context(), a.db, seal.Options{Key: base64.StdEncoding.EncodeToString([]byte("a master key of the HTTP tests!!"))})
+	master, err := seal.OpenMaster(seal.Source{File: filepath.Join(t.TempDir(), "master.key"), Generate: true})
+	fatal(err)
+	sealer, err := master.Sealer("test")
 	fatal(err)
 	secrets, err := secret.Open(t.Context(), a.db, sealer, secret.Options{Now: a.now, Rotation: 24 * time.Hour, Grace: 48 * time.Hour, Log: log})
 	fatal(err)
@@ -154,7 +156,7 @@ func (a *api) wire(t *testing.T, o apiOptions, log *slog.Logger) {
 	fatal(err)
 	challenges := challenge.Service{Codec: codec, Now: a.now}
 	g := &gate.Gate{
-		Sessions:       &gate.Sessions{Store: a.store, Tokens: codec, SecretEpoch: secrets.Epoch, Now: a.now, Log: log},
+		Sessions:       &gate.Sessions{Store: a.store, Tokens: codec, SecretEpoch: secrets.Epoch, Now: a.now},
 		TrustedProxies: o.trusted, Now: a.now, Log: log,
 	}
 	issuer := &login.Issuer{Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: a.now}
