@@ -210,7 +210,7 @@ func TestRefresh_RepeatIsTheRecordedPair(t *testing.T) {
 	f.clock.advance(accessLife)
 	second := f.refresh(t, first)
 	for _, kind := range []secret.Kind{secret.Access, secret.Refresh} {
-		if err := f.secrets.Rotate(t.Context(), kind); err != nil {
+		if err := f.secrets.Rotate(t.Context(), kind, false); err != nil {
 			t.Fatal(err)
 		}
 	}
