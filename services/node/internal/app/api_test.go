@@ -114,7 +114,6 @@ func TestSurfaceThatIsOffHasNoRoutes(t *testing.T) {
 	}
 }
 
-
 func scrape(t *testing.T, text, family string, labels map[string]string) float64 {
 	t.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
