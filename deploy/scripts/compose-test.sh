@@ -69,13 +69,23 @@ has() { grep -qiE "$1" "$work/answer" || { echo "no line matches: $1"; cat "$wor
 
 token() { sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p' "$work/body"; }
 
+# diagnose prints what a person would look at.
+diagnose() {
+    local id
+    tail -n 15 "$work/compose.log"
+    for id in $(docker ps -aq --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"); do
+        docker inspect -f '{{.Name}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{range .Log}}
+    health check: exit {{.ExitCode}} {{.Output}}{{end}}{{end}}' "$id"
+        docker logs --tail 20 "$id" 2>&1
+    done
+}
+
 start_stack() {
-    "${compose[@]}" up -d --build >>"$work/compose.log" 2>&1 || { tail -n 40 "$work/compose.log"; return 1; }
+    "${compose[@]}" up -d --build >>"$work/compose.log" 2>&1 || { diagnose; return 1; }
     local deadline=$((SECONDS + 120))
     until curl -fsS -m 5 -o /dev/null "$health" 2>/dev/null; do
         if [ $SECONDS -ge $deadline ]; then
-            "${compose[@]}" ps
-            "${compose[@]}" logs --tail 20
+            diagnose
             return 1
         fi
         sleep 0.5

@@ -54,12 +54,12 @@ run_tagged() {
 
 test_unit() {
     local ok=0
-    CGO_ENABLED=0 each "$here/gotest.sh" ./... || ok=1
+    CGO_ENABLED=0 each "$here/gotest.sh" -timeout 5m ./... || ok=1
     CGO_ENABLED=0 run_tagged mock || ok=1
     return "$ok"
 }
 
-test_race() { CGO_ENABLED=1 each "$here/gotest.sh" -race ./...; }
+test_race() { CGO_ENABLED=1 each "$here/gotest.sh" -race -timeout 8m ./...; }
 
 test_e2e() {
     [ -f deploy/e2e/go.mod ] || { echo "there is no module deploy/e2e"; return 1; }
