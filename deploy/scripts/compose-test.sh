@@ -162,6 +162,9 @@ link_is_read_only() {
     docker inspect -f '{{range .Mounts}}{{.Destination}} {{.RW}}{{println}}{{end}}' "$(container node)" | grep -qx '/link false'
 }
 
+# The scenarios of deploy/e2e against this stack: wallet login, refresh, refusals, blobs. The account is the one above.
+scenarios() { MERO_E2E_URL=$url GOWORK=off go -C deploy/e2e test -count=1 -timeout 5m .; }
+
 restart() {
     "${compose[@]}" down >>"$work/compose.log" 2>&1 && start_stack
 }
@@ -189,6 +192,7 @@ check only-the-proxy-publishes published_ports
 check auth-and-node-share-no-network separate_networks
 check hardened-containers hardened
 check link-is-read-only-in-node link_is_read_only
+check end-to-end-scenarios scenarios
 check restart restart
 check data-survives-restart call 200 "$url/admin-api/blobs" -H "Authorization: Bearer $app"
 check nothing-left-after-down-volumes nothing_left
