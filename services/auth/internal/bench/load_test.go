@@ -15,6 +15,7 @@ import (
 
 // load keeps connections to one server and puts requests to it, each connection one at a time.
 type load struct {
+	pid      int // of the server whose processor time is counted
 	conns    []net.Conn
 	requests [][]byte
 	next     []int // index of the next request, by connection
@@ -23,9 +24,9 @@ type load struct {
 // connections is how many requests are in flight.
 const connections = 16
 
-func newLoad(t *testing.T, addr string, requests [][]byte) *load {
+func newLoad(t *testing.T, addr string, pid int, requests [][]byte) *load {
 	t.Helper()
-	l := &load{requests: requests}
+	l := &load{pid: pid, requests: requests}
 	for i := range connections {
 		conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", addr)
 		if err != nil {
@@ -41,6 +42,7 @@ func newLoad(t *testing.T, addr string, requests [][]byte) *load {
 type sample struct {
 	rate float64 // answers per second
 	p99  time.Duration
+	cpu  time.Duration // processor time of the server for each
 }
 
 // run loads the server for d.
@@ -48,19 +50,20 @@ func (l *load) run(t *testing.T, d time.Duration) sample {
 	t.Helper()
 	latencies := make([][]time.Duration, len(l.conns))
 	errs := make([]error, len(l.conns))
-	began := time.Now()
+	began, used := time.Now(), processorTime(t, l.pid)
 	var wg sync.WaitGroup
 	for i := range l.conns {
 		wg.Go(func() { latencies[i], errs[i] = l.drive(i, began.Add(d)) })
 	}
 	wg.Wait()
 	spent := time.Since(began)
+	used = processorTime(t, l.pid) - used
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
 	all := slices.Concat(latencies...)
 	slices.Sort(all)
-	return sample{rate: float64(len(all)) / spent.Seconds(), p99: all[len(all)*99/100]}
+	return sample{rate: float64(len(all)) / spent.Seconds(), p99: all[len(all)*99/100], cpu: used / time.Duration(len(all))}
 }
 
 // drive asks on one connection until the deadline, at least once.
@@ -122,7 +125,8 @@ func contentLength(head []byte) int {
 
 // versus is a measurement with its denominator: for each, the medians over all turns.
 type versus struct {
-	rate, p99    float64 // ratios
+	rate, p99    float64 // ratios: ours by theirs
+	cpu          float64 // ratio: theirs by ours
 	ours, theirs sample
 }
 
@@ -133,21 +137,22 @@ func compare(t *testing.T, ours, theirs *load, turns int, d time.Duration) versu
 	ours.run(t, d/4)
 	theirs.run(t, d/4)
 	var a, b []sample
-	var rates, p99s []float64
+	var rates, p99s, cpus []float64
 	for range turns {
 		x, y := ours.run(t, d), theirs.run(t, d)
 		a, b = append(a, x), append(b, y)
 		rates, p99s = append(rates, x.rate/y.rate), append(p99s, float64(x.p99)/float64(y.p99))
+		cpus = append(cpus, float64(y.cpu)/float64(max(x.cpu, 1)))
 	}
-	return versus{rate: median(rates), p99: median(p99s), ours: typical(a), theirs: typical(b)}
+	return versus{rate: median(rates), p99: median(p99s), cpu: median(cpus), ours: typical(a), theirs: typical(b)}
 }
 
 func typical(samples []sample) sample {
-	var rates, p99s []float64
+	var rates, p99s, cpus []float64
 	for _, s := range samples {
-		rates, p99s = append(rates, s.rate), append(p99s, float64(s.p99))
+		rates, p99s, cpus = append(rates, s.rate), append(p99s, float64(s.p99)), append(cpus, float64(s.cpu))
 	}
-	return sample{rate: median(rates), p99: time.Duration(median(p99s))}
+	return sample{rate: median(rates), p99: time.Duration(median(p99s)), cpu: time.Duration(median(cpus))}
 }
 
 func median(values []float64) float64 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -83,7 +84,7 @@ func startNginx(t *testing.T, gates ...string) []string {
 		fmt.Fprintf(&servers, nginxServer, i, gate, addrs[i])
 	}
 	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, serverProcs(), servers.String()), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, max(1, runtime.NumCPU()/2), servers.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-e", "stderr", "-p", dir, "-c", config) //nolint:gosec // the distribution's nginx

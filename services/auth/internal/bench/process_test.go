@@ -67,14 +67,11 @@ func serveBare(stdin io.Reader, stdout io.Writer) error {
 	return nil
 }
 
-// serverProcs is how many processors a server under load gets, so that the load generator has the others.
-func serverProcs() int { return max(1, runtime.NumCPU()/2) }
-
-// startBare starts the bare server in a process of its own and returns its address.
-func startBare(t *testing.T, headers http.Header) string {
+// startBare starts the bare server in a process of its own.
+func startBare(t *testing.T, headers http.Header) (addr string, pid int) {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) //nolint:gosec // this very binary
-	cmd.Env = append(os.Environ(), bareRole+"=1", "GOMAXPROCS="+strconv.Itoa(serverProcs()))
+	cmd.Env = append(os.Environ(), bareRole+"=1")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -95,11 +92,11 @@ func startBare(t *testing.T, headers http.Header) string {
 	if err := json.NewEncoder(stdin).Encode(headers); err != nil {
 		t.Fatal(err)
 	}
-	addr, err := bufio.NewReader(stdout).ReadString('\n')
+	addr, err = bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		t.Fatalf("bare server: %v", err)
 	}
-	return strings.TrimSpace(addr)
+	return strings.TrimSpace(addr), cmd.Process.Pid
 }
 
 // buildAuth compiles the command once and returns its path.
@@ -126,7 +123,7 @@ func startAuth(t *testing.T, binary string, s *authtest.Service) *process {
 	t.Helper()
 	p := &process{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary)}
 	p.cmd.Env = append(os.Environ(),
-		"GOMAXPROCS="+strconv.Itoa(serverProcs()), "AUTH_LISTEN_ADDR=127.0.0.1:0", "AUTH_ADMIN_ADDR=localhost:0",
+		"AUTH_LISTEN_ADDR=127.0.0.1:0", "AUTH_ADMIN_ADDR=localhost:0",
 		"AUTH_STORAGE__PATH="+s.Config.Storage.Path, "AUTH_NODE__ENFORCES_PERMISSIONS=true")
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -200,4 +197,24 @@ func (p *process) anonymous(t *testing.T) int {
 	}
 	t.Fatal("no RssAnon: this needs Linux")
 	return 0
+}
+
+// processorTime returns the time that a process has spent on processors, in user and system mode.
+func processorTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Fields 14 and 15, in ticks of 10 ms; the name in field 2 may hold blanks but ends with the last parenthesis.
+	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+	var ticks int
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }

@@ -97,11 +97,14 @@ func underLoad(t *testing.T, e effort, binary string) []row {
 	s.Stop(t)
 	auth := startAuth(t, binary, s)
 	one, many := tokens[:1], tokens
-	bare := startBare(t, sampleHeaders(t, auth.data, gateQuestion(one[0].Access)))
+	bare, barePID := startBare(t, sampleHeaders(t, auth.data, gateQuestion(one[0].Access)))
+	authPID := auth.cmd.Process.Pid
 
-	cached := compare(t, newLoad(t, auth.data, each(one, gateQuestion)), newLoad(t, bare, each(one, gateQuestion)), e.turns, e.turn)
+	ours, theirs := newLoad(t, auth.data, authPID, each(one, gateQuestion)), newLoad(t, bare, barePID, each(one, gateQuestion))
+	cached := compare(t, ours, theirs, e.turns, e.turn)
 	before := misses(t, auth)
-	uncached := compare(t, newLoad(t, auth.data, each(many, gateQuestion)), newLoad(t, bare, each(many, gateQuestion)), e.turns, e.turn)
+	ours, theirs = newLoad(t, auth.data, authPID, each(many, gateQuestion)), newLoad(t, bare, barePID, each(many, gateQuestion))
+	uncached := compare(t, ours, theirs, e.turns, e.turn)
 	if missed := misses(t, auth) - before; *ratios && missed < uncached.ours.rate*e.turn.Seconds()*float64(e.turns)/2 {
 		t.Errorf("the cache answered most of the tokens: %v misses", missed)
 	}
@@ -111,14 +114,16 @@ func underLoad(t *testing.T, e effort, binary string) []row {
 	rows := []row{
 		{"validate, token cached: throughput", relative(cached), ">= 0.90", rate(denominator, cached.theirs)},
 		{"validate, token cached: p99", latency(cached), "<= 1.20", p99(denominator, cached.theirs)},
+		{"validate, token cached: processor time", processor(cached), "-", denominator + " (" + cached.theirs.cpu.String() + ")"},
 		{"validate, token not cached: throughput", relative(uncached), ">= 0.70", rate(denominator, uncached.theirs)},
 		{"validate, token not cached: p99", latency(uncached), "-", p99(denominator, uncached.theirs)},
+		{"validate, token not cached: processor time", processor(uncached), "-", denominator + " (" + uncached.theirs.cpu.String() + ")"},
 		{"validate, token cached: throughput", fmt.Sprintf("%.2f", cached.rate/oauth2Proxy), ">= 2.50", "oauth2-proxy, cookie (0.33 of the bare handler)"},
 	}
 	if proxies := startNginx(t, auth.data, bare); proxies != nil {
-		ours, theirs := newLoad(t, proxies[0], each(one, clientRequest)), newLoad(t, proxies[1], each(one, clientRequest))
+		ours, theirs = newLoad(t, proxies[0], authPID, each(one, clientRequest)), newLoad(t, proxies[1], barePID, each(one, clientRequest))
 		through := compare(t, ours, theirs, e.turns, e.turn)
-		ours, theirs = newLoad(t, proxies[0], each(many, clientRequest)), newLoad(t, proxies[1], each(many, clientRequest))
+		ours, theirs = newLoad(t, proxies[0], authPID, each(many, clientRequest)), newLoad(t, proxies[1], barePID, each(many, clientRequest))
 		uncachedThrough := compare(t, ours, theirs, e.turns, e.turn)
 		const denominator = "nginx with auth_request to the bare handler"
 		rows = append(rows,
@@ -134,6 +139,8 @@ func underLoad(t *testing.T, e effort, binary string) []row {
 }
 
 func relative(v versus) string { return fmt.Sprintf("%.2f (%.0f/s)", v.rate, v.ours.rate) }
+
+func processor(v versus) string { return fmt.Sprintf("%.2f (%v)", v.cpu, v.ours.cpu) }
 
 func latency(v versus) string {
 	return fmt.Sprintf("%.2f (%v)", v.p99, v.ours.p99.Round(time.Microsecond))

@@ -147,7 +147,7 @@ func routes(b *testing.B, n int) *route.Table {
 
 // BenchmarkDecideAtScale compares 10^2 keys and 10 routes with many keys (see million) and 1000 routes.
 func BenchmarkDecideAtScale(b *testing.B) {
-	large := 10_000
+	large := 100_000
 	if os.Getenv(million) != "" {
 		large = 1_000_000
 	}
