@@ -267,7 +267,7 @@ func (s *scanner) escape() error {
 	return nil
 }
 
-// unit consumes uXXXX.
+// unit consumes the u and four hexadecimal digits of an escape.
 func (s *scanner) unit() (uint32, bool) {
 	if s.pos+5 > len(s.data) {
 		return 0, false
