@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,14 +45,21 @@ type Service struct {
 	Clock     *Clock
 	Log       *Log
 
-	stop func() error
+	stop   func() error // of the service, once
+	broken bool
 }
 
 // Start runs a mero-auth until the test ends. Its store is in memory and every peer on 127.0.0.0/8 is a trusted
 // proxy, unless a change says otherwise.
 func Start(t testing.TB, changes ...func(*config.Config)) *Service {
 	t.Helper()
-	s := &Service{Config: settings(t), Clock: NewClock(Epoch), Log: new(Log)}
+	return StartAt(t, Epoch, changes...)
+}
+
+// StartAt is Start with a clock that starts at now.
+func StartAt(t testing.TB, now time.Time, changes ...func(*config.Config)) *Service {
+	t.Helper()
+	s := &Service{Config: settings(t), Clock: NewClock(now), Log: new(Log)}
 	for _, change := range changes {
 		change(&s.Config)
 	}
@@ -66,16 +74,20 @@ func Start(t testing.TB, changes ...func(*config.Config)) *Service {
 	s.Parts, s.Addr, s.Operators = a.Parts(), data.String(), operators.String()
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
-	s.stop = func() error {
+	s.stop = sync.OnceValue(func() error {
 		cancel()
 		return <-done
-	}
-	t.Cleanup(func() {
-		if err := s.stop(); err != nil && !s.broken() {
-			t.Errorf("stop mero-auth: %v", err)
-		}
 	})
+	t.Cleanup(func() { s.Stop(t) })
 	return s
+}
+
+// Stop ends the service before the test does, so that another process can have its store.
+func (s *Service) Stop(t testing.TB) {
+	t.Helper()
+	if err := s.stop(); err != nil && !s.broken {
+		t.Errorf("stop mero-auth: %v", err)
+	}
 }
 
 // settings are the defaults on ports and in folders of this test alone. The folder's name is short because the
@@ -114,10 +126,8 @@ func Trusting(prefixes ...string) func(*config.Config) {
 // Break closes the store under the running service, as a failing disk would.
 func (s *Service) Break(t testing.TB) {
 	t.Helper()
+	s.broken = true // closing a store again is an error
 	if err := s.DB.Close(); err != nil {
 		t.Fatalf("close the store: %v", err)
 	}
 }
-
-// broken reports whether Break was called: closing a store again is an error.
-func (s *Service) broken() bool { return s.Store.Read(context.Background()) != nil }

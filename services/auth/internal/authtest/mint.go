@@ -10,6 +10,7 @@ import (
 
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
+	"github.com/calimero-network/mero-go/services/auth/internal/token"
 )
 
 // Token is a minted pair and what it belongs to.
@@ -105,4 +106,18 @@ func (s *Service) RevokeFamily(t testing.TB, id string) {
 func (s *Service) SetPermissions(t testing.TB, id string, permissions ...string) {
 	t.Helper()
 	s.Update(t, func(tx *store.Tx) error { return tx.SetPermissions(id, permissions) })
+}
+
+// Reissue returns another access token of a minted session, which differs from it in its id alone.
+func (s *Service) Reissue(t testing.TB, of Token, id string, permissions ...string) Token {
+	t.Helper()
+	access, _, err := s.Issuer.Tokens.Sign(token.Claims{
+		Kind: token.KindAccess, Subject: of.Key, Family: of.Family, ID: id,
+		IssuedAt: s.Clock.Now().Unix(), Expires: of.Expires, Permissions: permissions,
+	})
+	if err != nil {
+		t.Fatalf("sign: %v", err)
+	}
+	of.Access, of.Refresh = access, ""
+	return of
 }

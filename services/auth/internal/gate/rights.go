@@ -9,15 +9,6 @@ import (
 // Something is allowed when each list allows it. Without a list nothing is.
 type Rights []*permission.Set
 
-func newRights(own []string, above [][]string) Rights {
-	rights := make(Rights, 0, 1+len(above))
-	rights = append(rights, permission.NewSet(own))
-	for _, list := range above {
-		rights = append(rights, permission.NewSet(list))
-	}
-	return rights
-}
-
 // Admin reports whether every list holds admin.
 func (r Rights) Admin() bool {
 	for _, set := range r {

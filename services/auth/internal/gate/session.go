@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,14 +27,13 @@ type Session struct {
 	KeyType     store.KeyType
 	RootID      string // the root key that the rights come from; KeyID for a root key
 	Family      string
-	Expires     int64          // Unix seconds; the earliest of token and keys
-	Permissions []string       // what token, key and root all cover, verbatim: the list that the node gets
-	Rights      Rights         // the three lists on their own, for decisions
-	Node        NodeBinding    // host that the token is bound to
-	header      sessionHeader  // header values, prepared once
-	cells       [3]*store.Cell // family, key, root
-	epochs      [3]uint64      // of the cells, read before the records
-	secretEpoch uint64         // of the signing secrets, read before the token was verified
+	Expires     int64         // Unix seconds; the earliest of token and keys
+	Permissions []string      // what token, key and root all cover, verbatim: the list that the node gets
+	Rights      Rights        // the three lists on their own, for decisions
+	Node        NodeBinding   // host that the token is bound to
+	header      sessionHeader // header values, prepared once
+	live        store.Live    // family, key and root as they were read
+	secretEpoch uint64        // of the signing secrets, read before the token was verified
 	hash        [sha256.Size]byte
 	exactExpiry int64 // Unix seconds at which the session is over, leeway included
 }
@@ -89,8 +88,7 @@ func (s *Sessions) Authenticate(ctx context.Context, raw string) (*Session, erro
 
 // current reports whether nothing that the session was built from has changed since.
 func (s *Session) current(secretEpoch uint64) bool {
-	return s.secretEpoch == secretEpoch && s.cells[0].Epoch() == s.epochs[0] &&
-		s.cells[1].Epoch() == s.epochs[1] && s.cells[2].Epoch() == s.epochs[2]
+	return s.secretEpoch == secretEpoch && s.live.Current()
 }
 
 var (
@@ -110,91 +108,47 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 		return nil, fault.Wrap(err, fault.Unauthenticated, errInvalid.Message).Because(identity.InvalidToken)
 	}
 	claims := verified.Claims()
-	session := &Session{KeyID: claims.Subject, Family: claims.Family, Expires: claims.Expires, secretEpoch: secretEpoch}
-	session.exactExpiry = claims.Expires + int64(s.Leeway/time.Second)
-	lists, err := s.live(ctx, session)
-	if err != nil {
-		if _, classified := errors.AsType[*fault.Error](err); classified {
-			return nil, err
-		}
+	live, err := s.Store.Live(ctx, claims.Family, claims.Subject)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, errRevoked
+	case err != nil:
 		return nil, fault.Wrap(err, fault.Internal, "read the key")
+	case live.Family.Revoked != 0 || live.Family.Key != claims.Subject || live.Key.Revoked != 0 || live.Root.Revoked != 0:
+		return nil, errRevoked
 	}
-	session.Permissions = permission.Effective(claims.Permissions, lists...)
-	session.Rights = newRights(claims.Permissions, lists)
-	session.Node = ParseNodeBinding(claims.NodeURL)
+	session := &Session{
+		KeyID: live.Key.ID, KeyType: live.Key.Type, RootID: live.Root.ID, Family: strings.Clone(claims.Family), Expires: claims.Expires,
+		Node: ParseNodeBinding(claims.NodeURL), live: live, secretEpoch: secretEpoch,
+	}
+	session.exactExpiry = claims.Expires + int64(s.Leeway/time.Second)
+	session.endAt(live.Key.ExpiresAt)
+	session.endAt(live.Root.ExpiresAt)
+	session.grant(claims.Permissions)
 	session.prepare()
 	return session, nil
 }
 
-func (s *Session) watch(i int, cell *store.Cell) {
-	s.cells[i], s.epochs[i] = cell, cell.Epoch()
+// grant works out what the token, the key and the root above it allow together. In most sessions the token repeats
+// the key's list and the root may do everything, so that there is one list to look at and not three.
+func (s *Session) grant(token []string) {
+	var bounds [][]string
+	if slices.Equal(token, s.live.Key.Permissions) {
+		token = s.live.Key.Permissions // one copy for all sessions of the key
+		s.Rights = Rights{s.live.Key.Set}
+	} else {
+		s.Rights = Rights{permission.NewSet(token), s.live.Key.Set}
+		bounds = append(bounds, s.live.Key.Permissions)
+	}
+	if root := s.live.Root; root != s.live.Key && !slices.Equal(root.Permissions, unlimited) {
+		s.Rights = append(s.Rights, root.Set)
+		bounds = append(bounds, root.Permissions)
+	}
+	s.Permissions = permission.Effective(token, bounds...)
 }
 
-// live checks family, key and root and returns the permission lists that bound the token's.
-//
-// Each record is read from a snapshot that was taken after its cell, see store.cells: a change that the snapshot
-// lacks then outdates the session. Only the key's record tells which root is above it, hence the second snapshot.
-func (s *Sessions) live(ctx context.Context, session *Session) (lists [][]string, err error) {
-	session.watch(0, s.Store.FamilyCell(session.Family))
-	session.watch(1, s.Store.KeyCell(session.KeyID))
-	var own, above []string
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		own, err = liveKey(tx, session)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if session.KeyType == store.Root {
-		session.cells[2], session.epochs[2] = session.cells[1], session.epochs[1]
-		return [][]string{own}, nil
-	}
-	session.watch(2, s.Store.KeyCell(session.RootID))
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		above, err = liveRoot(tx, session)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return [][]string{own, above}, nil
-}
-
-// liveKey checks family and key and returns the key's permissions.
-func liveKey(tx *store.Tx, session *Session) ([]string, error) {
-	family, err := tx.Family(session.Family)
-	if err := revokedUnless(err, family.RevokedAt == 0 && family.Key == session.KeyID); err != nil {
-		return nil, err
-	}
-	key, err := tx.Key(session.KeyID)
-	if err := revokedUnless(err, key.RevokedAt == 0); err != nil {
-		return nil, err
-	}
-	session.KeyType, session.RootID = key.Type, key.ID
-	if key.Type != store.Root {
-		session.RootID = key.RootKeyID
-	}
-	session.endAt(key.ExpiresAt)
-	own, err := tx.Permissions(key.ID)
-	if err != nil {
-		return nil, fmt.Errorf("permissions of key %s: %w", key.ID, err)
-	}
-	return own, nil
-}
-
-// liveRoot checks the root key above a client key and returns its permissions.
-func liveRoot(tx *store.Tx, session *Session) ([]string, error) {
-	root, err := tx.Key(session.RootID)
-	if err := revokedUnless(err, root.RevokedAt == 0); err != nil {
-		return nil, err
-	}
-	session.endAt(root.ExpiresAt)
-	above, err := tx.Permissions(root.ID)
-	if err != nil {
-		return nil, fmt.Errorf("permissions of root key %s: %w", root.ID, err)
-	}
-	return above, nil
-}
+// unlimited is a list that takes nothing away from any other, bindings included.
+var unlimited = []string{"admin"}
 
 // endAt shortens the session to the expiry of a key, 0 for none. Keys get no leeway.
 func (s *Session) endAt(keyExpires int64) {
@@ -202,19 +156,6 @@ func (s *Session) endAt(keyExpires int64) {
 		s.exactExpiry = keyExpires
 		s.Expires = min(s.Expires, keyExpires)
 	}
-}
-
-// revokedUnless turns a missing record or a failed check into the denial that clients know as final.
-func revokedUnless(err error, ok bool) error {
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return errRevoked
-	case err != nil:
-		return err
-	case !ok:
-		return errRevoked
-	}
-	return nil
 }
 
 // prepare renders the header values.

@@ -21,8 +21,12 @@ func TestBrokenStoreNeverLetsAnybodyIn(t *testing.T) {
 		root := s.Root(t, "admin")
 		s.Break(t)
 		for _, q := range []authtest.Question{
-			{}, {Form: "nginx", Target: contexts}, {Form: "traefik", Target: contexts}, {Form: "caddy", Target: contexts},
-			{Form: "haproxy", Target: contexts}, {Address: "/auth/validate/envoy" + contexts},
+			{},
+			{Form: "nginx", Target: contexts},
+			{Form: "traefik", Target: contexts},
+			{Form: "caddy", Target: contexts},
+			{Form: "haproxy", Target: contexts},
+			{Address: "/auth/validate/envoy" + contexts},
 		} {
 			q.Token = root.Access
 			for range 2 {

@@ -1,7 +1,8 @@
 package store
 
 import (
-	"runtime"
+	"hash/maphash"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -9,12 +10,18 @@ import (
 
 // Cell counts the changes of one record that take rights away. A cached decision remembers the epoch that it
 // read before it read the record, and holds only while the epoch is the same.
+//
+// A cell holds a pointer, and so does not share its memory: the runtime packs pointer-free objects under 16 bytes into
+// blocks in which a cell would live as long as its neighbours.
 type Cell struct {
 	epoch atomic.Uint64
+	known atomic.Pointer[known]
+}
 
-	// The runtime packs pointer-free objects under 16 bytes into shared blocks. A cell in one would live as long
-	// as its neighbours, and runtime.AddCleanup panics when the text of its own name is among them.
-	_ [8]byte
+// known is what was read of a record while its cell had an epoch.
+type known struct {
+	epoch  uint64
+	record any // *LiveFamily or *LiveKey
 }
 
 // Epoch returns the current count.
@@ -25,31 +32,54 @@ func (c *Cell) Epoch() uint64 { return c.epoch.Load() }
 //
 // The order of events makes the missing cell safe. A look-up takes the cell before it reads the record. If a
 // change finds no cell to bump after its commit, no look-up held one, and a later look-up reads the new record.
-type cells struct{ m sync.Map } // string → weak.Pointer[Cell]
+type cells struct{ shards [64]cellShard }
+
+// cellShard is a part of the table with a lock of its own. Only look-ups that missed the cache and changes take it.
+type cellShard struct {
+	mu    sync.Mutex
+	m     map[string]weak.Pointer[Cell]
+	limit int // at this size the dead are swept out
+}
+
+// minShard is the size up to which a shard is not worth sweeping.
+const minShard = 64
+
+var cellSeed = maphash.MakeSeed()
+
+func (c *cells) shard(id string) *cellShard {
+	return &c.shards[maphash.String(cellSeed, id)%uint64(len(c.shards))]
+}
 
 func (c *cells) get(id string) *Cell {
-	for {
-		if v, ok := c.m.Load(id); ok {
-			if cell := v.(weak.Pointer[Cell]).Value(); cell != nil {
-				return cell
-			}
-			c.m.CompareAndDelete(id, v)
-		}
-		cell := new(Cell)
-		p := weak.Make(cell)
-		if _, loaded := c.m.LoadOrStore(id, p); loaded {
-			continue
-		}
-		runtime.AddCleanup(cell, func(p weak.Pointer[Cell]) { c.m.CompareAndDelete(id, p) }, p)
+	shard := c.shard(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if cell := shard.m[id].Value(); cell != nil {
 		return cell
 	}
+	if len(shard.m) >= shard.limit {
+		shard.sweep()
+	}
+	cell := new(Cell)
+	shard.m[id] = weak.Make(cell)
+	return cell
+}
+
+// sweep forgets the dead. As it waits until the shard has doubled, it costs each new cell two looks on average.
+func (s *cellShard) sweep() {
+	if s.m == nil {
+		s.m = make(map[string]weak.Pointer[Cell])
+	}
+	maps.DeleteFunc(s.m, func(_ string, p weak.Pointer[Cell]) bool { return p.Value() == nil })
+	s.limit = max(minShard, 2*len(s.m))
 }
 
 func (c *cells) bump(id string) {
-	if v, ok := c.m.Load(id); ok {
-		if cell := v.(weak.Pointer[Cell]).Value(); cell != nil {
-			cell.epoch.Add(1)
-		}
+	shard := c.shard(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if cell := shard.m[id].Value(); cell != nil {
+		cell.epoch.Add(1)
 	}
 }
 

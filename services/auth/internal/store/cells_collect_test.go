@@ -9,19 +9,6 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
-// collect collects garbage until the store's table has shrunk to want cells, and returns how many are left. Clean-ups
-// run some time after the collection that found the garbage, hence the further rounds.
-func collect(s *store.Store, want int) int {
-	for range 200 {
-		runtime.GC()
-		if store.Cells(s) <= want {
-			break
-		}
-		runtime.Gosched()
-	}
-	return store.Cells(s)
-}
-
 // TestCellsDoNotOutliveTheirSessions holds every second cell, as a cache does whose other entries were evicted.
 func TestCellsDoNotOutliveTheirSessions(t *testing.T) {
 	s := open(t, closing(t, memory.New()))
@@ -36,7 +23,9 @@ func TestCellsDoNotOutliveTheirSessions(t *testing.T) {
 	if n := store.Cells(s); n != all {
 		t.Fatalf("%d cells after %d look-ups", n, all)
 	}
-	if n := collect(s, len(held)); n != len(held) {
+	runtime.GC()
+	store.SweepCells(s)
+	if n := store.Cells(s); n != len(held) {
 		t.Errorf("%d cells are left, %d are held", n, len(held))
 	}
 	for i, cell := range held {
@@ -46,7 +35,25 @@ func TestCellsDoNotOutliveTheirSessions(t *testing.T) {
 	}
 	runtime.KeepAlive(held)
 	clear(held)
-	if n := collect(s, 0); n != 0 {
+	runtime.GC()
+	store.SweepCells(s)
+	if n := store.Cells(s); n != 0 {
 		t.Errorf("%d cells are left, none is held", n)
+	}
+}
+
+// TestTableOfCellsIsBounded looks up many more keys than are ever held at a time. Nobody calls for a sweep.
+func TestTableOfCellsIsBounded(t *testing.T) {
+	s := open(t, closing(t, memory.New()))
+	const rounds, each = 20, 5000
+	for round := range rounds {
+		for i := range each {
+			s.KeyCell(strconv.Itoa(round*each + i))
+		}
+		runtime.GC()
+	}
+	// What one round leaves behind is found dead when the table has doubled.
+	if n, limit := store.Cells(s), 3*each+64*64; n > limit {
+		t.Errorf("%d cells in the table after %d look-ups, of which none is held; want at most %d", n, rounds*each, limit)
 	}
 }

@@ -487,14 +487,14 @@ func TestBrokenRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, fn := range map[string]func(*store.Tx) error{
-			"Key":           func(tx *store.Tx) error { _, err := tx.Key("x"); return err },
-			"Permissions":   func(tx *store.Tx) error { _, err := tx.Permissions("x"); return err },
-			"Family":        func(tx *store.Tx) error { _, err := tx.Family("x"); return err },
-			"Account":       func(tx *store.Tx) error { _, err := tx.Account("user_password", "x"); return err },
-			"Bootstrap":     func(tx *store.Tx) error { _, err := tx.Bootstrap(); return err },
-			"CreateKey":     func(tx *store.Tx) error { return tx.CreateKey(store.Key{ID: "x", Type: store.Root}, nil) },
-			"RevokeKey":     func(tx *store.Tx) error { _, err := tx.RevokeKey("x", start); return err },
-			"RevokeFamily":  func(tx *store.Tx) error { return tx.RevokeFamily("x", start) },
+			"Key":          func(tx *store.Tx) error { _, err := tx.Key("x"); return err },
+			"Permissions":  func(tx *store.Tx) error { _, err := tx.Permissions("x"); return err },
+			"Family":       func(tx *store.Tx) error { _, err := tx.Family("x"); return err },
+			"Account":      func(tx *store.Tx) error { _, err := tx.Account("user_password", "x"); return err },
+			"Bootstrap":    func(tx *store.Tx) error { _, err := tx.Bootstrap(); return err },
+			"CreateKey":    func(tx *store.Tx) error { return tx.CreateKey(store.Key{ID: "x", Type: store.Root}, nil) },
+			"RevokeKey":    func(tx *store.Tx) error { _, err := tx.RevokeKey("x", start); return err },
+			"RevokeFamily": func(tx *store.Tx) error { return tx.RevokeFamily("x", start) },
 			"Keys": func(tx *store.Tx) (err error) {
 				for _, err = range tx.Keys(store.Root) {
 					continue

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+)
+
+// LiveFamily is what a decision needs to know of a session family.
+type LiveFamily struct {
+	Key     string `json:"key"` // id of the key that it belongs to
+	Revoked int64  `json:"revoked_at"`
+}
+
+// LiveKey is what a decision needs to know of a key. It is shared between decisions; do not change it.
+type LiveKey struct {
+	ID        string  `json:"-"`
+	Type      KeyType `json:"key_type"`
+	RootKeyID string  `json:"root_key_id"` // of a client key
+	Revoked   int64   `json:"revoked_at"`
+	ExpiresAt int64   `json:"expires_at"` // Unix seconds, 0 = never
+
+	Permissions []string        `json:"-"` // verbatim, in order
+	Set         *permission.Set `json:"-"` // the same, prepared for decisions
+}
+
+// Live is what a session depends on. The zero Live depends on nothing and was never read.
+type Live struct {
+	Family    *LiveFamily
+	Key, Root *LiveKey // the same for a root key
+
+	seen [3]seen // of family, key and root
+}
+
+// Current reports whether nothing took rights away from family, key or root since they were read. It takes no lock.
+func (l *Live) Current() bool {
+	return l.seen[0].current() && l.seen[1].current() && l.seen[2].current()
+}
+
+// seen is a cell with the epoch that it had before its record was read.
+type seen struct {
+	cell  *Cell
+	epoch uint64
+}
+
+func (s seen) current() bool { return s.cell.epoch.Load() == s.epoch }
+
+// see takes the cell of a record. known is what was read of the record under the present epoch, nil if nothing.
+func (c *cells) see(id string) (s seen, known any) {
+	s.cell = c.get(id)
+	s.epoch = s.cell.epoch.Load()
+	if k := s.cell.known.Load(); k != nil && k.epoch == s.epoch {
+		known = k.record
+	}
+	return s, known
+}
+
+// keep leaves a record that was read after s was taken for the next who sees the cell.
+func (s seen) keep(record any) { s.cell.known.Store(&known{s.epoch, record}) }
+
+// Live returns family, key and root of a session. What is known from another session is not read again.
+//
+// Each record is read from a snapshot that was taken after its cell was seen: a change that the snapshot lacks then
+// outdates the result. Only the key's record tells which root is above it, hence the second snapshot.
+//
+// A record that does not exist is ErrNotFound.
+func (s *Store) Live(ctx context.Context, family, key string) (Live, error) {
+	var l Live
+	var known any
+	l.seen[0], known = s.cells.see(cellOfFamily(family))
+	l.Family, _ = known.(*LiveFamily)
+	l.seen[1], known = s.cells.see(cellOfKey(key))
+	l.Key, _ = known.(*LiveKey)
+	if l.Family == nil || l.Key == nil {
+		err := s.View(ctx, func(tx *Tx) (err error) {
+			if l.Family, err = tx.liveFamily(family); err != nil {
+				return err
+			}
+			l.Key, err = tx.liveKey(key)
+			return err
+		})
+		if err != nil {
+			return Live{}, err
+		}
+		l.seen[0].keep(l.Family)
+		l.seen[1].keep(l.Key)
+	}
+	if l.Key.Type == Root {
+		l.Root, l.seen[2] = l.Key, l.seen[1]
+		return l, nil
+	}
+	l.seen[2], known = s.cells.see(cellOfKey(l.Key.RootKeyID))
+	if l.Root, _ = known.(*LiveKey); l.Root != nil {
+		return l, nil
+	}
+	err := s.View(ctx, func(tx *Tx) (err error) {
+		l.Root, err = tx.liveKey(l.Key.RootKeyID)
+		return err
+	})
+	if err != nil {
+		return Live{}, err
+	}
+	l.seen[2].keep(l.Root)
+	return l, nil
+}
+
+func (tx *Tx) liveFamily(id string) (*LiveFamily, error) {
+	raw, err := tx.raw(bucketFamily, id)
+	if err != nil {
+		return nil, err
+	}
+	f, err := decodeLiveFamily(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%s: %w", bucketFamily, id, err)
+	}
+	return f, nil
+}
+
+func (tx *Tx) liveKey(id string) (*LiveKey, error) {
+	raw, err := tx.Get(bucketClient, id) // most keys are client keys
+	if errors.Is(err, kv.ErrNotFound) {
+		raw, err = tx.raw(bucketRoot, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k, err := decodeLiveKey(raw)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", id, err)
+	}
+	k.ID = strings.Clone(id) // not the whole token that it is cut from
+	if raw, err = tx.raw(bucketPermissions, id); err != nil {
+		return nil, err
+	}
+	if k.Permissions, err = decodePermissions(raw); err != nil {
+		return nil, fmt.Errorf("%s:%s: %w", bucketPermissions, id, err)
+	}
+	k.Set = permission.NewSet(k.Permissions)
+	return k, nil
+}
+
+// raw returns the text of a record, or ErrNotFound.
+func (tx *Tx) raw(bucket, key string) ([]byte, error) {
+	raw, err := tx.Get(bucket, key)
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, fmt.Errorf("%s:%s: %w", bucket, key, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s:%s: %w", bucket, key, err)
+	}
+	return raw, nil
+}
