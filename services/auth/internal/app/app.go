@@ -41,6 +41,10 @@ const (
 	writeTimeout = 30 * time.Second
 )
 
+// drainTimeout is how long a stop waits for running requests. What supervises us kills after ten seconds as a rule,
+// and the store should be closed by then, also when a client dawdles.
+const drainTimeout = 4 * time.Second
+
 // Options are what a caller other than the command may replace.
 type Options struct {
 	Now func() time.Time // time.Now when nil
@@ -311,7 +315,7 @@ func (a *App) Run(ctx context.Context) error {
 	var rotation error
 	background.Go(func() { rotation = a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
-	err := serve.Run(ctx, serve.DrainTimeout, func() { a.stopping.Store(true) }, a.servers...)
+	err := serve.Run(ctx, drainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()
 	background.Wait()
 	err = errors.Join(err, rotation, a.Close())

@@ -1,8 +1,10 @@
 package app_test
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -113,6 +115,45 @@ func TestRun_StopsWithinBoundsAndLeavesNothing(t *testing.T) {
 			t.Fatalf("%d goroutines, %d before the start:\n%s", n, before, stacks)
 		}
 		runtime.Gosched()
+	}
+}
+
+// A client that never ends its request is cut; it keeps neither the process nor the store.
+func TestRun_ClientThatNeverEndsItsRequest(t *testing.T) {
+	c := settings(t)
+	a, err := app.New(t.Context(), c, app.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	data, _ := a.Addr()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", data.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := "POST /auth/refresh HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // 100 Continue: the handler waits for the body
+		t.Fatal(err)
+	}
+	started := time.Now()
+	cancel()
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "drain data plane") {
+		t.Errorf("Run = %v, want that a request was cut", err)
+	}
+	if took := time.Since(started); took > 5*time.Second {
+		t.Errorf("Run returned %v after the cancel, want within 5 s", took)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := run(t, c).stop(); err != nil { // the store is free
+		t.Error(err)
 	}
 }
 

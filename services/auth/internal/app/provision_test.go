@@ -81,6 +81,16 @@ func TestProvisioning(t *testing.T) {
 	if exists(t, file) {
 		t.Error("the file of the secret is left after provisioning")
 	}
+	err := i.Parts().Store.View(t.Context(), func(tx *store.Tx) error {
+		b, err := tx.Bootstrap()
+		if !b.Closed || b.SHA256 != nil {
+			t.Errorf("the bootstrap after provisioning: %+v, want closed", b)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, status := i.login(t, "mallory", "mallory's own", secret); status != http.StatusUnauthorized {
 		t.Errorf("first login with the old secret beside a provisioned administrator: %d, want 401", status)
 	}

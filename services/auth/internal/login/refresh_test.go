@@ -282,6 +282,20 @@ func TestRefresh_GraceEndsWithTheSuccessor(t *testing.T) {
 	}
 }
 
+// The end of one grace period is not the end of the next one.
+func TestRefresh_GraceOfTheNextRotation(t *testing.T) {
+	f := inMemory(t)
+	first := f.session(t)
+	f.clock.advance(accessLife)
+	second := f.refresh(t, first)
+	f.refused(t, "the successor, too early", second, stillValid)
+	f.clock.advance(accessLife)
+	third := f.refresh(t, second)
+	if again := f.refresh(t, second); again != third {
+		t.Error("the repeat of the second refresh got another pair")
+	}
+}
+
 // The old token again, refused as too early beside the successor's access token, is no sign of the successor.
 func TestRefresh_EarlyRepeatKeepsTheGrace(t *testing.T) {
 	f := inMemory(t)
