@@ -64,8 +64,12 @@ func (s *Sessions) Counts() (hits, misses uint64) { return s.hits.Load(), s.miss
 // Authenticate verifies an access token and reads the live rights of its key. The error is a *[fault.Error]
 // with a reason of package identity, or internal when the store fails.
 func (s *Sessions) Authenticate(ctx context.Context, raw string) (*Session, error) {
-	now := s.Now().Unix()
-	hash := sha256.Sum256([]byte(raw))
+	return s.authenticate(ctx, raw, s.Now().Unix())
+}
+
+// authenticate is Authenticate at a time, in Unix seconds, for callers that have looked at the clock.
+func (s *Sessions) authenticate(ctx context.Context, raw string, now int64) (*Session, error) {
+	hash := digest(raw)
 	if found := s.cache.get(&hash); found != nil && found.current(s.SecretEpoch()) {
 		if now >= found.exactExpiry {
 			return nil, errExpired
@@ -84,6 +88,15 @@ func (s *Sessions) Authenticate(ctx context.Context, raw string) (*Session, erro
 	session.hash = hash
 	s.cache.put(session)
 	return session, nil
+}
+
+// digest returns the SHA-256 of a token. Usual ones are not copied to the heap for it.
+func digest(raw string) [sha256.Size]byte {
+	var buf [1024]byte
+	if len(raw) > len(buf) {
+		return sha256.Sum256([]byte(raw))
+	}
+	return sha256.Sum256(buf[:copy(buf[:], raw)])
 }
 
 // current reports whether nothing that the session was built from has changed since.
