@@ -29,21 +29,19 @@ func Effective(token []string, live ...[]string) []string {
 	return texts
 }
 
-// collection is a list in which every value comes once.
-type collection struct {
-	list []listed
-	seen map[Permission]struct{}
-}
+// collection is a list in which every value comes once. It is searched from end to end: lists are short
+// ([MaxCount] permissions a key at most), and a map would cost more than it saves.
+type collection struct{ list []listed }
 
-func newCollection(size int) collection {
-	return collection{make([]listed, 0, size), make(map[Permission]struct{}, size)}
-}
+func newCollection(size int) collection { return collection{make([]listed, 0, size)} }
 
 func (c *collection) add(l listed) {
-	if _, ok := c.seen[l.Permission]; !ok {
-		c.seen[l.Permission] = struct{}{}
-		c.list = append(c.list, l)
+	for i := range c.list {
+		if c.list[i].Permission == l.Permission {
+			return
+		}
 	}
+	c.list = append(c.list, l)
 }
 
 // readAll leaves out what means nothing and what was there before.

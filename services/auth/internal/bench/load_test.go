@@ -138,8 +138,13 @@ func compare(t *testing.T, ours, theirs *load, turns int, d time.Duration) versu
 	theirs.run(t, d/4)
 	var a, b []sample
 	var rates, p99s, cpus []float64
-	for range turns {
-		x, y := ours.run(t, d), theirs.run(t, d)
+	for turn := range turns {
+		var x, y sample
+		if turn%2 == 0 {
+			x, y = ours.run(t, d), theirs.run(t, d)
+		} else {
+			y, x = theirs.run(t, d), ours.run(t, d)
+		}
 		a, b = append(a, x), append(b, y)
 		rates, p99s = append(rates, x.rate/y.rate), append(p99s, float64(x.p99)/float64(y.p99))
 		cpus = append(cpus, float64(y.cpu)/float64(max(x.cpu, 1)))

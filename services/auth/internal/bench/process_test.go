@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -19,7 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/serve"
 	"github.com/calimero-network/mero-go/services/auth/internal/authtest"
+	"github.com/calimero-network/mero-go/services/auth/internal/httpapi"
 )
 
 // bareRole makes this test binary the server that the gate is compared to.
@@ -36,8 +39,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serveBare serves a handler that writes the headers given as JSON on stdin and nothing else. It prints its address
-// and serves until stdin ends.
+// serveBare serves a handler that writes the headers given as JSON on stdin and nothing else, with the server and the
+// time-outs of mero-auth, so that only the handlers differ. It prints its address and serves until stdin ends.
 func serveBare(stdin io.Reader, stdout io.Writer) error {
 	decoder := json.NewDecoder(stdin)
 	var headers http.Header
@@ -48,23 +51,22 @@ func serveBare(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := serve.New("bare", l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		for name, values := range headers {
 			h[name] = values
 		}
-	})}
+	}), httpapi.MaxHeader, slog.New(slog.DiscardHandler))
+	server.HTTP.ReadTimeout, server.HTTP.WriteTimeout = 15*time.Second, 30*time.Second
+	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
+		defer cancel()
 		_, _ = io.Copy(io.Discard, stdin) // ends when the parent does
-		_ = server.Close()
 	}()
 	if _, err := fmt.Fprintln(stdout, l.Addr()); err != nil {
 		return err
 	}
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return serve.Run(ctx, time.Second, nil, server)
 }
 
 // startBare starts the bare server in a process of its own.

@@ -80,7 +80,7 @@ func decideParallel(b *testing.B, g *gate.Gate, requests []*http.Request, want b
 	})
 }
 
-// overCache is a number of tokens with which the cache, which holds 16 384, is of no use.
+// overCache is a number of tokens with which the cache, which holds 8192, is of no use.
 const overCache = 65_536
 
 // manyTokens returns questions with as many tokens of the given keys, so that none is cached when its turn comes.

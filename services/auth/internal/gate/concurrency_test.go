@@ -149,7 +149,7 @@ func claims(s *authtest.Service, owner authtest.Token, id string) token.Claims {
 // while half of the keys are revoked. The cache may forget anything but must never mix anything up.
 func TestMoreTokensThanTheCacheHolds(t *testing.T) {
 	s := authtest.Start(t)
-	const owners, each = 16, 1280 // 20 480 tokens; the cache holds 16 384
+	const owners, each = 16, 640 // 10 240 tokens; the cache holds 8192
 	type held struct {
 		raw   string
 		owner authtest.Token

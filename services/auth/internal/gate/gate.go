@@ -74,7 +74,7 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 	if err != nil {
 		return d, err
 	}
-	if t == nil {
+	if form == Probe {
 		d.Session, err = g.probe(r)
 		return d, err
 	}
@@ -94,7 +94,8 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 	if err != nil {
 		return d, err
 	}
-	session, err := g.Sessions.Authenticate(r.Context(), raw)
+	now := g.Now()
+	session, err := g.Sessions.authenticate(r.Context(), raw, now.Unix())
 	if err != nil {
 		return d, err
 	}
@@ -109,7 +110,7 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 		return d, errPermission
 	}
 	d.Session = session
-	d.Assertion = g.assert(session, t)
+	d.Assertion = g.assert(session, &t, now.Add(g.AssertionTTL))
 	return d, nil
 }
 
@@ -217,8 +218,8 @@ func credentialText(text string) (string, error) {
 	return text, nil
 }
 
-// assert signs what the node will be told, for the method and target that it will receive.
-func (g *Gate) assert(s *Session, t *target) string {
+// assert signs what the node will be told, for the method and target that it will receive, until exp.
+func (g *Gate) assert(s *Session, t *target, exp time.Time) string {
 	return g.Assertions.Sign(assertion.Claim{
 		Bind:        g.AssertionBind,
 		Key:         s.KeyID,
@@ -226,7 +227,7 @@ func (g *Gate) assert(s *Session, t *target) string {
 		Expires:     s.header.expires[0],
 		Method:      t.method,
 		Target:      t.uri,
-	}, g.Now().Add(g.AssertionTTL))
+	}, exp)
 }
 
 var none = []string{""}

@@ -64,8 +64,12 @@ func (s *Sessions) Counts() (hits, misses uint64) { return s.hits.Load(), s.miss
 // Authenticate verifies an access token and reads the live rights of its key. The error is a *[fault.Error]
 // with a reason of package identity, or internal when the store fails.
 func (s *Sessions) Authenticate(ctx context.Context, raw string) (*Session, error) {
-	now := s.Now().Unix()
-	hash := sha256.Sum256([]byte(raw))
+	return s.authenticate(ctx, raw, s.Now().Unix())
+}
+
+// authenticate is Authenticate at a time, in Unix seconds, for callers that have looked at the clock.
+func (s *Sessions) authenticate(ctx context.Context, raw string, now int64) (*Session, error) {
+	hash := digest(raw)
 	if found := s.cache.get(&hash); found != nil && found.current(s.SecretEpoch()) {
 		if now >= found.exactExpiry {
 			return nil, errExpired
@@ -84,6 +88,15 @@ func (s *Sessions) Authenticate(ctx context.Context, raw string) (*Session, erro
 	session.hash = hash
 	s.cache.put(session)
 	return session, nil
+}
+
+// digest returns the SHA-256 of a token. Usual ones are not copied to the heap for it.
+func digest(raw string) [sha256.Size]byte {
+	var buf [1024]byte
+	if len(raw) > len(buf) {
+		return sha256.Sum256([]byte(raw))
+	}
+	return sha256.Sum256(buf[:copy(buf[:], raw)])
 }
 
 // current reports whether nothing that the session was built from has changed since.
@@ -125,26 +138,34 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 	session.endAt(live.Key.ExpiresAt)
 	session.endAt(live.Root.ExpiresAt)
 	session.grant(claims.Permissions)
-	session.prepare()
+	session.header.key = []string{session.KeyID}
+	session.header.expires = []string{strconv.FormatInt(session.Expires, 10)}
 	return session, nil
 }
 
-// grant works out what the token, the key and the root above it allow together. In most sessions the token repeats
-// the key's list and the root may do everything, so that there is one list to look at and not three.
+// grant works out what the token, the key and the root above it allow together, and renders it for the header. In most
+// sessions the token repeats the key's list and the root may do everything: then the key's record has it all.
 func (s *Session) grant(token []string) {
+	key, root := s.live.Key, s.live.Root
 	var bounds [][]string
-	if slices.Equal(token, s.live.Key.Permissions) {
-		token = s.live.Key.Permissions // one copy for all sessions of the key
-		s.Rights = Rights{s.live.Key.Set}
+	same := slices.Equal(token, key.Permissions)
+	if same {
+		s.Rights = Rights{key.Set}
 	} else {
-		s.Rights = Rights{permission.NewSet(token), s.live.Key.Set}
-		bounds = append(bounds, s.live.Key.Permissions)
+		s.Rights = Rights{permission.NewSet(token), key.Set}
+		bounds = append(bounds, key.Permissions)
 	}
-	if root := s.live.Root; root != s.live.Key && !slices.Equal(root.Permissions, unlimited) {
+	if root != key && !slices.Equal(root.Permissions, unlimited) {
 		s.Rights = append(s.Rights, root.Set)
 		bounds = append(bounds, root.Permissions)
 	}
-	s.Permissions = permission.Effective(token, bounds...)
+	joined := key.Joined
+	if s.Permissions = key.Effective; !same || len(bounds) > 0 {
+		s.Permissions = permission.Effective(token, bounds...)
+		joined = permission.Join(s.Permissions)
+	}
+	s.header.tooLong = len(joined) > maxHeaderPermissions
+	s.header.permissions = []string{joined}
 }
 
 // unlimited is a list that takes nothing away from any other, bindings included.
@@ -158,20 +179,14 @@ func (s *Session) endAt(keyExpires int64) {
 	}
 }
 
-// prepare renders the header values.
-func (s *Session) prepare() {
-	joined := permission.Join(s.Permissions)
-	s.header.tooLong = len(joined) > maxHeaderPermissions
-	s.header.key = []string{s.KeyID}
-	s.header.permissions = []string{joined}
-	s.header.expires = []string{strconv.FormatInt(s.Expires, 10)}
-}
-
 // NodeBinding is the host that a token may be used at. The zero value binds nothing.
 type NodeBinding struct{ host, port string }
 
 // ParseNodeBinding reads a node_url claim. Anything but an absolute http(s) URL with a host binds nothing.
 func ParseNodeBinding(claim string) NodeBinding {
+	if claim == "" {
+		return NodeBinding{}
+	}
 	u, ok := parseHTTPURL(claim)
 	if !ok {
 		return NodeBinding{}

@@ -76,64 +76,64 @@ func (g *Gate) parseForm(r *http.Request) (Form, error) {
 	return Probe, nil
 }
 
-// resolve settles the plain form and returns the target, nil for a probe.
-func (g *Gate) resolve(r *http.Request, form Form) (Form, *target, error) {
+// resolve settles the plain form and returns the target, none for a probe.
+func (g *Gate) resolve(r *http.Request, form Form) (Form, target, error) {
 	for _, name := range methodOverrides {
 		if len(r.Header[name]) > 0 {
-			return form, nil, errTarget
+			return form, target{}, errTarget
 		}
 	}
 	switch form {
 	case Probe:
 		return g.resolvePlain(r)
 	case Envoy:
-		t := &target{uri: r.RequestURI[len(EnvoyPrefix):], method: r.Method, host: r.Host}
+		t := target{uri: r.RequestURI[len(EnvoyPrefix):], method: r.Method, host: r.Host}
 		if !g.trusted(r.RemoteAddr) || t.uri == "" || t.host == "" {
-			return form, nil, errTarget
+			return form, target{}, errTarget
 		}
 		return form, t, nil
 	case Nginx:
-		t, err := g.read(r, original, forwarded)
+		t, err := g.read(r, &original, &forwarded)
 		return form, t, err
 	default:
-		t, err := g.read(r, forwarded, original)
+		t, err := g.read(r, &forwarded, &original)
 		return form, t, err
 	}
 }
 
 // resolvePlain handles /auth/validate without a form: a probe, unless forward.plain_proxy says that a proxy
 // asks there. A target on a probe means that a proxy is configured without its ?proxy=, and must not pass.
-func (g *Gate) resolvePlain(r *http.Request) (Form, *target, error) {
-	named := namesTarget(r.Header, original) || namesTarget(r.Header, forwarded)
+func (g *Gate) resolvePlain(r *http.Request) (Form, target, error) {
+	named := namesTarget(r.Header, &original) || namesTarget(r.Header, &forwarded)
 	if !named {
-		return Probe, nil, nil
+		return Probe, target{}, nil
 	}
-	if g.PlainProxy != "" {
-		t, err := g.read(r, forwarded, original)
+	if g.PlainProxy != Probe {
+		t, err := g.read(r, &forwarded, &original)
 		return g.PlainProxy, t, err
 	}
 	if g.plainWarned.ready(g.Now()) {
 		g.Log.WarnContext(r.Context(), "a proxy asks at /auth/validate without saying which one: every request is refused; "+
 			"append ?proxy=nginx, ?proxy=traefik, ?proxy=caddy or ?proxy=haproxy to the address, or set forward.plain_proxy")
 	}
-	return Probe, nil, errTarget
+	return Probe, target{}, errTarget
 }
 
-func namesTarget(h http.Header, f family) bool { return len(h[f.uri]) > 0 || len(h[f.method]) > 0 }
+func namesTarget(h http.Header, f *family) bool { return len(h[f.uri]) > 0 || len(h[f.method]) > 0 }
 
 // read takes the target from one family; a member of the other, or anything missing, doubled or empty, is refused.
-func (g *Gate) read(r *http.Request, own, other family) (*target, error) {
+func (g *Gate) read(r *http.Request, own, other *family) (target, error) {
 	if !g.trusted(r.RemoteAddr) || namesTarget(r.Header, other) {
-		return nil, errTarget
+		return target{}, errTarget
 	}
 	uri, method, host := r.Header[own.uri], r.Header[own.method], r.Header[own.host]
 	if len(uri) != 1 || len(method) != 1 || uri[0] == "" || !isMethod(method[0]) {
-		return nil, errTarget
+		return target{}, errTarget
 	}
-	t := &target{uri: uri[0], method: method[0]}
+	t := target{uri: uri[0], method: method[0]}
 	if len(host) > 0 {
 		if len(host) > 1 || host[0] == "" {
-			return nil, errTarget
+			return target{}, errTarget
 		}
 		t.host = host[0]
 	}

@@ -22,26 +22,20 @@ type Metrics struct {
 	durations *prometheus.HistogramVec
 	logins    *prometheus.CounterVec
 	refreshes *prometheus.CounterVec
-	validated map[outcome]prometheus.Counter
+	validated map[gate.Form]*outcomes
 	decision  prometheus.Histogram
 }
 
-// outcome of a question to the gate. The counters are resolved once: the hot path must not hash labels.
-type outcome struct {
-	form   gate.Form
-	result string
+// outcomes are the counters of one form of the question, resolved once: the hot path must not hash labels.
+type outcomes struct {
+	allowed, broken prometheus.Counter
+	refused         map[string]prometheus.Counter // by reason
 }
-
-// Results of a question that are no X-Auth-Error word.
-const (
-	resultAllowed = "allowed"
-	resultError   = "error"
-)
 
 var (
 	forms   = []gate.Form{gate.Probe, gate.Nginx, gate.Traefik, gate.Caddy, gate.HAProxy, gate.Envoy}
-	results = []string{
-		resultAllowed, resultError, identity.MissingToken, identity.InvalidToken, identity.TokenExpired, identity.TokenRevoked,
+	reasons = []string{
+		identity.MissingToken, identity.InvalidToken, identity.TokenExpired, identity.TokenRevoked,
 		identity.InvalidNode, identity.InvalidTarget, identity.PermissionDenied,
 	}
 )
@@ -66,19 +60,24 @@ func New(version string, cache func() (hits, misses uint64)) *Metrics {
 			Name: "mero_auth_validate_duration_seconds", Help: "Time to answer a question to the gate.",
 			Buckets: []float64{5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5},
 		}),
-		validated: make(map[outcome]prometheus.Counter, len(forms)*len(results)),
+		validated: make(map[gate.Form]*outcomes, len(forms)),
 	}
 	validated := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mero_auth_validate_total", Help: "Questions to the gate, by proxy form and result.",
 	}, []string{"proxy", "result"})
 	for _, f := range forms {
-		for _, r := range results {
-			name := string(f)
-			if f == gate.Probe {
-				name = "none"
-			}
-			m.validated[outcome{f, r}] = validated.WithLabelValues(name, r)
+		name := string(f)
+		if f == gate.Probe {
+			name = "none"
 		}
+		of := &outcomes{
+			allowed: validated.WithLabelValues(name, "allowed"), broken: validated.WithLabelValues(name, "error"),
+			refused: make(map[string]prometheus.Counter, len(reasons)),
+		}
+		for _, r := range reasons {
+			of.refused[r] = validated.WithLabelValues(name, r)
+		}
+		m.validated[f] = of
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mero_auth_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
@@ -117,14 +116,17 @@ func knownMethod(method string) string {
 
 // Validated counts one answer of the gate. reason is "" for an allowed question.
 func (m *Metrics) Validated(form gate.Form, reason string, broken bool, elapsed time.Duration) {
-	switch {
-	case broken:
-		reason = resultError
-	case reason == "":
-		reason = resultAllowed
-	}
-	if c, known := m.validated[outcome{form, reason}]; known {
-		c.Inc()
+	if of, known := m.validated[form]; known {
+		switch {
+		case broken:
+			of.broken.Inc()
+		case reason == "":
+			of.allowed.Inc()
+		default:
+			if c, known := of.refused[reason]; known {
+				c.Inc()
+			}
+		}
 	}
 	m.decision.Observe(elapsed.Seconds())
 }

@@ -26,6 +26,8 @@ type LiveKey struct {
 
 	Permissions []string        `json:"-"` // verbatim, in order
 	Set         *permission.Set `json:"-"` // the same, prepared for decisions
+	Effective   []string        `json:"-"` // those of them that mean anything, each once
+	Joined      string          `json:"-"` // the same as one text
 }
 
 // Live is what a session depends on. The zero Live depends on nothing and was never read.
@@ -140,6 +142,8 @@ func (tx *Tx) liveKey(id string) (*LiveKey, error) {
 		return nil, fmt.Errorf("%s:%s: %w", bucketPermissions, id, err)
 	}
 	k.Set = permission.NewSet(k.Permissions)
+	k.Effective = permission.Effective(k.Permissions)
+	k.Joined = permission.Join(k.Effective)
 	return k, nil
 }
 
