@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks everything that needs no test run: format, vet, lint, import order, module files, the builds of each module,
-# shell scripts and the nginx configuration. Goes on after a failure and names all of them at the end.
+# shell scripts, the nginx configuration and the compose file. Goes on after a failure and names all of them at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0 # one set of compiled packages for all parts, as the images have
@@ -89,8 +89,25 @@ check_nginx() {
     return "$ok"
 }
 
+# The compose file with either proxy. This needs no engine.
+check_compose() {
+    local compose profile ok=0
+    if docker compose version >/dev/null 2>&1; then
+        compose=(docker compose)
+    elif command -v docker-compose >/dev/null; then
+        compose=(docker-compose)
+    else
+        echo "no Docker Compose here: left out"
+        return
+    fi
+    for profile in nginx traefik; do
+        COMPOSE_PROFILES=$profile "${compose[@]}" config -q || { echo "  with the profile $profile"; ok=1; }
+    done
+    return "$ok"
+}
+
 failed=()
-for part in workspace tidy format vet lint imports builds scripts nginx; do
+for part in workspace tidy format vet lint imports builds scripts nginx compose; do
     printf '== check: %s\n' "$part"
     started=$SECONDS
     "check_$part" || failed+=("$part")
