@@ -30,7 +30,7 @@ type effort struct {
 
 func chosenEffort() effort {
 	if *ratios {
-		return effort{turns: 7, turn: time.Second, medium: 100_000, many: *keys, tokens: 65_536}
+		return effort{turns: 7, turn: 800 * time.Millisecond, medium: 100_000, many: *keys, tokens: 65_536}
 	}
 	return effort{turns: 1, turn: 20 * time.Millisecond, medium: 500, many: 1000, tokens: 200}
 }
