@@ -87,7 +87,7 @@ func startNginx(t *testing.T, gates ...string) []string {
 	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, max(1, runtime.NumCPU()/2), servers.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-e", "stderr", "-p", dir, "-c", config) //nolint:gosec // the distribution's nginx
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-e", "stderr", "-p", dir, "-c", config)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

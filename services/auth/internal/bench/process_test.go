@@ -72,7 +72,7 @@ func serveBare(stdin io.Reader, stdout io.Writer) error {
 // startBare starts the bare server in a process of its own.
 func startBare(t *testing.T, headers http.Header) (addr string, pid int) {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) //nolint:gosec // this very binary
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
 	cmd.Env = append(os.Environ(), bareRole+"=1")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

@@ -106,11 +106,11 @@ func decision(t *testing.T, target, token string) *http.Request {
 	return r
 }
 
-// versus returns how many decisions large makes in the time in which small makes one, with so many distinct tokens.
-func (small *world) versus(large *world, e effort, tokens int) float64 {
+// versus returns how many decisions large makes in the time in which w makes one, with so many distinct tokens.
+func (w *world) versus(large *world, e effort, tokens int) float64 {
 	var quotients []float64
 	for range 2*e.turns + 1 {
-		a := timeDecisions(small.service.Gate, small.requests[:tokens], e.turn/4)
+		a := timeDecisions(w.service.Gate, w.requests[:tokens], e.turn/4)
 		b := timeDecisions(large.service.Gate, large.requests[:tokens], e.turn/4)
 		quotients = append(quotients, float64(a)/float64(b))
 	}

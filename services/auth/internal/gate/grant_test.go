@@ -14,7 +14,7 @@ import (
 // judged one by one and narrowed in full.
 func TestShortcutsChangeNothing(t *testing.T) {
 	s := authtest.Start(t)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same lists each time
+	random := rand.New(rand.NewPCG(1, 2))
 	words := []string{
 		"admin", "context", "context:list", "context:read[c1]", "context:read[c2]", "context:execute", "context:execute[c1]", "context:execute[c1,u1]",
 		"context[c1]", "context[c2]", "context[c1,u1]", "blob", "blob:list", "application:list", "Admin", "nonsense", "context:list", "admin",
@@ -27,8 +27,15 @@ func TestShortcutsChangeNothing(t *testing.T) {
 		return list
 	}
 	requests := []struct{ method, path string }{
-		{"GET", "/admin-api/contexts"}, {"GET", "/admin-api/contexts/c1"}, {"GET", "/admin-api/contexts/c2"}, {"DELETE", "/admin-api/contexts/c1"},
-		{"GET", "/admin-api/blobs"}, {"GET", "/admin-api/applications"}, {"POST", "/jsonrpc"}, {"GET", "/ws"}, {"GET", "/no-such-route"},
+		{"GET", "/admin-api/contexts"},
+		{"GET", "/admin-api/contexts/c1"},
+		{"GET", "/admin-api/contexts/c2"},
+		{"DELETE", "/admin-api/contexts/c1"},
+		{"GET", "/admin-api/blobs"},
+		{"GET", "/admin-api/applications"},
+		{"POST", "/jsonrpc"},
+		{"GET", "/ws"},
+		{"GET", "/no-such-route"},
 	}
 	equal, unlimited, allowed := 0, 0, 0
 	for range 3000 {
