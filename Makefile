@@ -22,7 +22,7 @@ build: ## Build bin/mero-auth and bin/merod, static and with the version stamped
 	@CGO_ENABLED=0 GOWORK=off go -C services/auth build -trimpath -ldflags '$(ldflags)' -o ../../bin/mero-auth ./cmd/mero-auth
 	@CGO_ENABLED=0 GOWORK=off go -C services/node build -trimpath -ldflags '$(ldflags)' -o ../../bin/merod ./cmd/merod
 
-up: ## Start nginx, mero-auth and merod (with Docker Compose or natively) and print what to do next
+up: ## Start the proxy, mero-auth and merod (with Docker Compose or natively) and print what to do next
 	@deploy/scripts/up.sh
 
 down: ## Stop what "make up" started; the data stays
@@ -48,7 +48,7 @@ e2e: ## Run only the end-to-end tests: the real nginx before the real binaries
 test-root: ## Run the tests that need root: the compose file on a Docker engine, disks that fill up
 	@deploy/scripts/test.sh root compose
 
-bench: build ## Run the benchmarks
+bench: build ## Print what the gate costs, as ratios with target and denominator
 	@deploy/scripts/bench.sh
 
 fuzz: ## Run every fuzz target for T each (make fuzz T=5m)

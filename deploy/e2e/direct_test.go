@@ -150,7 +150,7 @@ func TestAttackReplayAfterTheAssertionHasExpired(t *testing.T) {
 	refusedByNode(t, "replay after its end", direct(t, s.local.NodeAddr, recorded))
 }
 
-func TestNodeListensOnTheAddressOfTheProxyOnly(t *testing.T) {
+func TestNodeBelievesNobodyButTheProxy(t *testing.T) {
 	t.Parallel()
 	// The proxy is 127.0.0.1; a node that trusts another address has nobody to believe.
 	s := loggedIn(t, start(t, stack.Settings{Node: map[string]string{"MEROD_SERVER__PROXY__TRUSTED_PEERS": "127.0.0.2/32"}}))

@@ -2,5 +2,5 @@
 // mero-auth and merod. There is no code in it but tests; docs/testing.md says how to run and extend them.
 //
 // Tests whose name begins with TestScenario need nothing but an address, so they also play against a stack that runs
-// already: set MERO_E2E_URL to its address and MERO_E2E_SECRET to its unused bootstrap secret.
+// already: set MERO_E2E_URL to its address and MERO_E2E_SECRET to its bootstrap secret.
 package e2e

@@ -72,7 +72,8 @@ func readAnswers(t *testing.T, conn net.Conn, method string) []rawAnswer {
 		if err != nil {
 			return append(answers, rawAnswer{})
 		}
-		body, _ := io.ReadAll(res.Body)
+		body, _ := io.ReadAll(res.Body) // of a broken answer, what there is
+		res.Body.Close()
 		if res.StatusCode == http.StatusContinue {
 			continue
 		}
@@ -167,8 +168,12 @@ func checkNode(t *testing.T, r stack.Request, callers []identity) {
 	if (got == identity{}) && len(r.Values("X-Auth-Assertion")) > 0 {
 		t.Errorf("the node got an assertion about nobody:\n%s", r.Head())
 	}
-	if peers := r.Values("X-Forwarded-For"); !slices.Equal(peers, []string{"127.0.0.1"}) {
-		t.Errorf("the node got X-Forwarded-For %q:\n%s", peers, r.Head())
+	for name, want := range map[string][]string{
+		"X-Forwarded-For": {"127.0.0.1"}, "X-Real-IP": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"},
+	} {
+		if values := r.Values(name); !slices.Equal(values, want) {
+			t.Errorf("the node got %s %q, want %q:\n%s", name, values, want, r.Head())
+		}
 	}
 	if connection := r.Values("Connection"); len(connection) > 0 && !slices.Equal(connection, []string{"upgrade"}) {
 		t.Errorf("the node got Connection %q:\n%s", connection, r.Head())

@@ -22,8 +22,8 @@ import (
 	"github.com/calimero-network/mero-go/deploy/e2e/internal/stack"
 )
 
-// The scenarios play against the stack at this address, whose bootstrap secret was not used yet, instead of one of
-// their own.
+// The scenarios play against the stack at this address instead of one of their own. Its first login is still to come, with
+// this secret, or was that of adminName with adminPassword.
 const (
 	envURL    = "MERO_E2E_URL"
 	envSecret = "MERO_E2E_SECRET"
@@ -60,6 +60,10 @@ type administered struct {
 	*site
 	first pair   // of the first login, which is the administrator's
 	admin string // an administrator's token that outlives the tests
+
+	expiring    sync.Once // guards the token that expires first
+	shortest    string
+	shortestErr error
 }
 
 // Access tokens of the scenarios' stack live as short as the configuration allows, so that expired ones can be had.
@@ -93,8 +97,7 @@ func openShared() (*administered, error) {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return nil, err
 		}
-		// Not the context of this call: it would end the processes with it.
-		st, err := stack.Start(context.Background(), programs, dir, stack.Settings{
+		st, err := stack.Start(ctx, programs, dir, stack.Settings{
 			Record: true,
 			Auth:   map[string]string{"AUTH_JWT__ACCESS_TOKEN_EXPIRY": fmt.Sprint(shortExpiry.Seconds())},
 		})
@@ -123,10 +126,10 @@ func stopShared() error {
 // The first account, the administrator's.
 const (
 	adminName     = "admin"
-	adminPassword = "correct horse battery staple e2e"
+	adminPassword = "correct horse battery"
 )
 
-// firstLogin logs in with a password and the bootstrap secret and makes a machine token with the same rights.
+// firstLogin logs in with a password and, if there is one, the bootstrap secret and makes a machine token with the same rights.
 func (s *site) firstLogin(ctx context.Context, secret string) (*administered, error) {
 	s.secrets.Add("password", adminPassword)
 	s.secrets.Add("bootstrap secret", secret)

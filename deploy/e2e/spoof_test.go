@@ -121,9 +121,19 @@ func TestAttackSpoofedIdentityNeverArrives(t *testing.T) {
 	replayed := s.recordedAssertion(t, key)
 	before := len(s.local.NodeLink.Requests())
 	for _, forged := range []struct{ name, value string }{
-		{"X-Auth-Key", "root"}, {"X-Auth-User", "root"}, {"X-Auth-Permissions", "admin"}, {"X-Auth-Expires", "9999999999"},
-		{"X-Auth-Assertion", replayed}, {"X-Original-URI", "/admin-api/health"}, {"X-Forwarded-Uri", "/admin-api/health"},
-		{"X-Forwarded-Method", "GET"}, {"X-HTTP-Method-Override", "DELETE"}, {"X-Rewrite-Url", "/admin-api/health"},
+		{"X-Auth-Key", "root"},
+		{"X-Auth-User", "root"},
+		{"X-Auth-Permissions", "admin"},
+		{"X-Auth-Expires", "9999999999"},
+		{"X-Auth-Assertion", replayed},
+		{"X-Original-URI", "/admin-api/health"},
+		{"X-Forwarded-Uri", "/admin-api/health"},
+		{"X-Forwarded-Method", "GET"},
+		{"X-HTTP-Method-Override", "DELETE"},
+		{"X-Rewrite-Url", "/admin-api/health"},
+		{"X-Forwarded-For", "203.0.113.9"},
+		{"X-Real-IP", "203.0.113.9"},
+		{"X-Forwarded-Proto", "https"},
 	} {
 		t.Run(forged.name, func(t *testing.T) {
 			t.Parallel()

@@ -55,6 +55,7 @@ stop() {
         [ $SECONDS -lt $deadline ] || die "the engine does not stop (pid $pid)"
         sleep 0.3
     done
+    umount "$dir/data" 2>/dev/null || true # the engine leaves it mounted on itself, and then nobody can remove it
 }
 
 case $action in

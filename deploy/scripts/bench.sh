@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
-# Runs every benchmark of every module.
+# Prints the figures that the design promises, as ratios with target and denominator from one run (about three
+# minutes), then, with MERO_BENCH=all, every benchmark of every module.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export GOTOOLCHAIN=local GOWORK=off
+deploy/scripts/packages.sh test
+echo "== bench: the gate against what it may cost (about three minutes; a million keys are made first)"
+go -C services/auth test -count=1 -run '^TestRatios$' -v -timeout 30m ./internal/bench -ratios | grep -v -e '^=== ' -e '^PASS$'
+[ "${MERO_BENCH:-}" = all ] || { echo "MERO_BENCH=all make bench runs every benchmark of every package too."; exit 0; }
 for module in $(deploy/scripts/modules.sh); do
     echo "== bench: $module"
     go -C "$module" test -run '^$' -bench . -benchmem -timeout 60m ./... | grep -v -e '\[no test files\]$' -e '^PASS$'

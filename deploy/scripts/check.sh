@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Checks everything that needs no test run: format, vet, lint, import order, module files, the builds of each module,
-# shell scripts and the nginx configuration. Goes on after a failure and names all of them at the end.
+# shell scripts, the nginx configuration and the compose file. Goes on after a failure and names all of them at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export GOTOOLCHAIN=local GOWORK=off
+export GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0 # one set of compiled packages for all parts, as the images have
 PATH=$PATH:/usr/sbin
 
 golangci_version=2.15.0
@@ -19,7 +19,7 @@ linter() {
         fi
     done
     echo "installing golangci-lint v$golangci_version into .tools (about two minutes)"
-    GOBIN=$PWD/.tools CGO_ENABLED=0 go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$golangci_version"
+    GOBIN=$PWD/.tools go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$golangci_version"
 }
 
 # each COMMAND...: runs COMMAND in every module.
@@ -62,7 +62,6 @@ check_imports() {
 
 # Each module by itself, as the images build it.
 check_builds() {
-    export CGO_ENABLED=0
     each go build ./... &&
         go -C services/node build -tags noembed ./... &&
         go -C services/auth build -tags mock ./...
@@ -71,15 +70,14 @@ check_builds() {
 check_scripts() {
     local script
     while read -r script; do bash -n "$script"; done < <(git ls-files -co --exclude-standard '*.sh' '.ci/run')
-    if command -v shellcheck >/dev/null; then
-        git ls-files -co --exclude-standard '*.sh' '.ci/run' | xargs shellcheck -x -P .
-    fi
+    command -v shellcheck >/dev/null || { echo "no shellcheck here: left out"; return; }
+    git ls-files -co --exclude-standard '*.sh' '.ci/run' | xargs shellcheck -x -P .
 }
 
 # The shipped configuration with both sets of addresses, by a real nginx where there is one.
 check_nginx() {
     local dir kind ok=0
-    command -v nginx >/dev/null || { echo "no nginx here"; return; }
+    command -v nginx >/dev/null || { echo "no nginx here: left out"; return; }
     dir=$(mktemp -d)
     for kind in native compose; do
         cp nginx/mero.conf "$dir/"
@@ -91,8 +89,25 @@ check_nginx() {
     return "$ok"
 }
 
+# The compose file with either proxy. This needs no engine.
+check_compose() {
+    local compose profile ok=0
+    if docker compose version >/dev/null 2>&1; then
+        compose=(docker compose)
+    elif command -v docker-compose >/dev/null; then
+        compose=(docker-compose)
+    else
+        echo "no Docker Compose here: left out"
+        return
+    fi
+    for profile in nginx traefik; do
+        COMPOSE_PROFILES=$profile "${compose[@]}" config -q || { echo "  with the profile $profile"; ok=1; }
+    done
+    return "$ok"
+}
+
 failed=()
-for part in workspace tidy format vet lint imports builds scripts nginx; do
+for part in workspace tidy format vet lint imports builds scripts nginx compose; do
     printf '== check: %s\n' "$part"
     started=$SECONDS
     "check_$part" || failed+=("$part")

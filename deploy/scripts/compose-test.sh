@@ -69,13 +69,23 @@ has() { grep -qiE "$1" "$work/answer" || { echo "no line matches: $1"; cat "$wor
 
 token() { sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p' "$work/body"; }
 
+# diagnose prints what a person would look at.
+diagnose() {
+    local id
+    tail -n 15 "$work/compose.log"
+    for id in $(docker ps -aq --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"); do
+        docker inspect -f '{{.Name}} {{.State.Status}} {{with .State.Health}}{{.Status}}{{range .Log}}
+    health check: exit {{.ExitCode}} {{.Output}}{{end}}{{end}}' "$id"
+        docker logs --tail 20 "$id" 2>&1
+    done
+}
+
 start_stack() {
-    "${compose[@]}" up -d --build >>"$work/compose.log" 2>&1 || { tail -n 40 "$work/compose.log"; return 1; }
+    "${compose[@]}" up -d --build >>"$work/compose.log" 2>&1 || { diagnose; return 1; }
     local deadline=$((SECONDS + 120))
     until curl -fsS -m 5 -o /dev/null "$health" 2>/dev/null; do
         if [ $SECONDS -ge $deadline ]; then
-            "${compose[@]}" ps
-            "${compose[@]}" logs --tail 20
+            diagnose
             return 1
         fi
         sleep 0.5
@@ -152,6 +162,9 @@ link_is_read_only() {
     docker inspect -f '{{range .Mounts}}{{.Destination}} {{.RW}}{{println}}{{end}}' "$(container node)" | grep -qx '/link false'
 }
 
+# The scenarios of deploy/e2e against this stack: wallet login, refresh, refusals, blobs. The account is the one above.
+scenarios() { MERO_E2E_URL=$url GOWORK=off go -C deploy/e2e test -count=1 -timeout 5m .; }
+
 restart() {
     "${compose[@]}" down >>"$work/compose.log" 2>&1 && start_stack
 }
@@ -179,6 +192,7 @@ check only-the-proxy-publishes published_ports
 check auth-and-node-share-no-network separate_networks
 check hardened-containers hardened
 check link-is-read-only-in-node link_is_read_only
+check end-to-end-scenarios scenarios
 check restart restart
 check data-survives-restart call 200 "$url/admin-api/blobs" -H "Authorization: Bearer $app"
 check nothing-left-after-down-volumes nothing_left

@@ -17,7 +17,8 @@ fi
 if [ "$mode" = compose ] || { [ "${1:-}" = --volumes ] && [ -e "$state/has-volumes" ]; }; then
     find_compose || die "The stack has containers or volumes, but no Docker engine answers."
     say "Stopping the containers: ${compose[*]} down $*"
-    "${compose[@]}" down "$@"
+    # With either proxy, whichever the settings name by now.
+    COMPOSE_PROFILES=nginx,traefik "${compose[@]}" down "$@"
     [ "${1:-}" != --volumes ] || rm -f "$state/has-volumes"
 elif [ -z "$mode" ]; then
     say "The stack does not run."

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts nginx, mero-auth and merod, waits until they are healthy and prints what to do next. With Docker Compose when a
+# Starts the proxy, mero-auth and merod, waits until they are healthy and prints what to do next. With Docker Compose when a
 # Docker engine answers, otherwise natively (MERO_RUN=compose or MERO_RUN=native chooses). Settings: .env.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -145,6 +145,9 @@ mode=native
 if [ -n "$running" ] && [ "$running" != "$mode" ]; then
     die "The stack already runs in the other way ($running): make down first."
 fi
+case $mode,$COMPOSE_PROFILES, in
+native,*traefik,*) die "Traefik is started by Docker Compose only; natively the proxy is nginx (COMPOSE_PROFILES=nginx)." ;;
+esac
 echo "$mode" >"$state/mode"
 "up_$mode"
 next_steps

@@ -17,6 +17,7 @@ const Module = "github.com/calimero-network/mero-go/"
 // pkg is what `go list -json` says of a package.
 type pkg struct {
 	ImportPath   string
+	Doc          string
 	Imports      []string
 	TestImports  []string
 	XTestImports []string
@@ -24,7 +25,7 @@ type pkg struct {
 
 func list(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Doc,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = moduleRoot(t)
 	out, err := cmd.Output()
 	if err != nil {
@@ -129,5 +130,19 @@ func StandardLibraryOnly(t *testing.T) {
 				t.Errorf("%s imports %s", p.ImportPath, i)
 			}
 		}
+	}
+}
+
+// Explained fails the test if a package has no package comment, or the module none at all.
+func Explained(t *testing.T) {
+	t.Helper()
+	all := list(t)
+	for _, p := range all {
+		if p.Doc == "" && len(p.Imports) > 0 {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+	if len(all) == 0 {
+		t.Error("the module has no packages")
 	}
 }

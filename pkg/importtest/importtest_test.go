@@ -6,7 +6,8 @@ import (
 	"github.com/calimero-network/mero-go/pkg/importtest"
 )
 
-func TestPkgDependsOnNothing(t *testing.T) {
+func TestImportsOfPkg(t *testing.T) {
 	importtest.StandardLibraryOnly(t)
 	importtest.Within(t, "pkg/")
+	importtest.Explained(t)
 }

@@ -34,7 +34,9 @@ func New(name string, l net.Listener, h http.Handler, maxHeader int, log *slog.L
 		ReadHeaderTimeout: ReadHeaderTimeout,
 		IdleTimeout:       IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// The library would answer "OPTIONS *" with 200 before any handler has seen it.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 }
 

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -24,7 +25,8 @@ var ErrSyntax = errors.New("malformed JSON")
 var ErrType = errors.New("wrong JSON type")
 
 // Check reports whether data is exactly one JSON value with one reading: valid UTF-8, no lone surrogates, no
-// member name twice in an object (not even in another case), at most MaxDepth levels, nothing after it.
+// member name twice in an object (not even in another case) and none with a NUL, no number beyond the range of a
+// double, at most MaxDepth levels, nothing after it.
 func Check(data []byte) error {
 	if !utf8.Valid(data) {
 		return fmt.Errorf("%w: not UTF-8", ErrSyntax)
@@ -162,6 +164,9 @@ func (s *scanner) object(depth int) error {
 		if err != nil {
 			return err
 		}
+		if strings.ContainsRune(name, 0) {
+			return s.fail("a NUL in a member name") // where names are C strings, it ends there
+		}
 		folded := strings.ToLower(name)
 		if _, twice := seen[folded]; twice {
 			return s.fail("a member name appears twice")
@@ -262,7 +267,7 @@ func (s *scanner) escape() error {
 	return nil
 }
 
-// unit consumes uXXXX.
+// unit consumes the u and four hexadecimal digits of an escape.
 func (s *scanner) unit() (uint32, bool) {
 	if s.pos+5 > len(s.data) {
 		return 0, false
@@ -284,14 +289,19 @@ func (s *scanner) unit() (uint32, bool) {
 	return v, true
 }
 
-// number consumes a number; its grammar is json.Unmarshal's to judge.
+// number consumes a number; its grammar is json.Unmarshal's to judge. One that no IEEE 754 double can hold reads
+// differently everywhere (RFC 7493 section 2.2).
 func (s *scanner) number() error {
 	start := s.pos
 	for s.pos < len(s.data) && strings.IndexByte("+-.eE0123456789", s.data[s.pos]) >= 0 {
 		s.pos++
 	}
-	if !json.Valid(s.data[start:s.pos]) {
+	text := s.data[start:s.pos]
+	if !json.Valid(text) {
 		return s.fail("bad number")
+	}
+	if _, err := strconv.ParseFloat(string(text), 64); err != nil {
+		return s.fail("a number out of range")
 	}
 	return nil
 }

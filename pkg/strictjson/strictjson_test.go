@@ -59,6 +59,10 @@ func TestAmbiguousDocumentsAreRefused(t *testing.T) {
 		"negative for unsigned":     `{"count":-1}`,
 		"float for integer":         `{"count":1.5}`,
 		"exponent beyond the range": `{"count":1e30}`,
+		"number beyond a double":    `{"x":1e400}`,
+		"negative beyond a double":  `{"x":[-1e309]}`,
+		"NUL in a name":             `{"\u0000":1}`,
+		"NUL behind a name":         `{"x":{"count\u0000":1}}`,
 		"object for array":          `{"permissions":{}}`,
 	} {
 		var got login

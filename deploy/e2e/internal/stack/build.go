@@ -11,7 +11,7 @@ import (
 )
 
 // tools are the programs that the suite needs and the Debian packages that bring them (packages.txt has the same list
-// for the Makefile).
+// for the Makefile, without node, which may come from elsewhere).
 var tools = []struct{ program, debian string }{
 	{"nginx", "nginx-light"},
 	{"node", "nodejs"},

@@ -41,6 +41,10 @@ const (
 	writeTimeout = 30 * time.Second
 )
 
+// drainTimeout is how long a stop waits for running requests. What supervises us kills after ten seconds as a rule,
+// and the store should be closed by then, also when a client dawdles.
+const drainTimeout = 4 * time.Second
+
 // Options are what a caller other than the command may replace.
 type Options struct {
 	Now func() time.Time // time.Now when nil
@@ -119,9 +123,17 @@ func (a *App) openSecrets(ctx context.Context) error {
 	if err := os.MkdirAll(a.cfg.Secrets.KeyDir, 0o700); err != nil {
 		return fmt.Errorf("secrets.key_dir: %w", err)
 	}
-	sealer, err := seal.Open(ctx, a.db, seal.Options{
-		KeyFile: a.cfg.Secrets.MasterKeyFile, Key: a.cfg.Secrets.MasterKey.Reveal(),
+	fresh, err := secret.Fresh(ctx, a.db)
+	if err != nil {
+		return err
+	}
+	master, err := seal.OpenMaster(seal.Source{
+		Text: a.cfg.Secrets.MasterKey.Reveal(), File: a.cfg.Secrets.MasterKeyFile, Generate: fresh,
 	})
+	if err != nil {
+		return fmt.Errorf("secrets.master_key: %w", err)
+	}
+	sealer, err := master.Sealer("secrets")
 	if err != nil {
 		return err
 	}
@@ -300,12 +312,13 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "mero-auth is up", "version", buildinfo.Version, "listen_addr", data.String(), "admin_addr", operators.String())
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
-	background.Go(func() { a.secrets.Run(ctx) })
+	var rotation error
+	background.Go(func() { rotation = a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
-	err := serve.Run(ctx, serve.DrainTimeout, func() { a.stopping.Store(true) }, a.servers...)
+	err := serve.Run(ctx, drainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()
 	background.Wait()
-	err = errors.Join(err, a.Close())
+	err = errors.Join(err, rotation, a.Close())
 	a.log.InfoContext(context.WithoutCancel(ctx), "mero-auth has stopped")
 	return err
 }

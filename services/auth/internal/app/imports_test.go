@@ -15,7 +15,7 @@ func TestImportOrder(t *testing.T) {
 	importtest.Within(t, "pkg/", "services/auth/")
 }
 
-func TestLibrariesHaveOneImporter(t *testing.T) {
+func TestImportsOfLibraries(t *testing.T) {
 	const here = "services/auth/internal/"
 	importtest.Only(t, "github.com/labstack/echo/v4", here+"httpapi")
 	importtest.Only(t, "go.etcd.io/bbolt", here+"kv/bolt")
@@ -23,3 +23,5 @@ func TestLibrariesHaveOneImporter(t *testing.T) {
 	importtest.Only(t, "github.com/ethereum/go-ethereum", here+"provider/ethereum")
 	importtest.Only(t, "github.com/knadh/koanf", here+"config")
 }
+
+func TestImportablePackagesAreExplained(t *testing.T) { importtest.Explained(t) }

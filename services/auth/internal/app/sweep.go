@@ -23,12 +23,19 @@ func (a *App) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		_, err := a.records.SweepChallenges(ctx, a.now())
-		if err == nil {
-			_, err = a.records.SweepFamilies(ctx, a.now(), fmt.Sprintf("%02x", slice))
-		}
-		if err != nil && ctx.Err() == nil {
+		if err := a.sweepSlice(ctx, slice); err != nil && ctx.Err() == nil {
 			a.log.WarnContext(ctx, "expired records could not be deleted, trying again later", "error", err)
 		}
 	}
+}
+
+// sweepSlice sweeps the challenges and one slice of the families. With a leeway tokens outlive their exp, and a
+// family must outlive its tokens: without it they would count as revoked.
+func (a *App) sweepSlice(ctx context.Context, slice int) error {
+	now := a.now()
+	if _, err := a.records.SweepChallenges(ctx, now); err != nil {
+		return err
+	}
+	_, err := a.records.SweepFamilies(ctx, now.Add(-a.cfg.JWT.Leeway), fmt.Sprintf("%02x", slice))
+	return err
 }

@@ -67,6 +67,14 @@ func Run(ctx context.Context, p Process) int {
 
 type usageError struct{ error }
 
+// noArgs refuses arguments as a mistake in the command line.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return &usageError{err}
+	}
+	return nil
+}
+
 // tell writes a line to the person at the terminal.
 func (c *command) tell(format string, args ...any) {
 	_, _ = fmt.Fprintf(c.Stderr, "mero-auth: "+format+"\n", args...) // there is no other place to complain to
@@ -84,7 +92,7 @@ then flags; docs/configuration.md lists them all.`,
 		Example: `  mero-auth --config /etc/mero/auth.toml
   AUTH_STORAGE__PATH=/var/lib/mero/auth mero-auth
   mero-auth bootstrap show`,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context()) },
@@ -96,20 +104,20 @@ then flags; docs/configuration.md lists them all.`,
 	flags.CountVarP(&c.flags.Verbosity, "verbose", "v", "log at debug level")
 	root.AddCommand(
 		&cobra.Command{
-			Use: "serve", Short: "Serve (what mero-auth does without a sub-command)", Args: cobra.NoArgs,
+			Use: "serve", Short: "Serve (what mero-auth does without a sub-command)", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context()) },
 		},
 		&cobra.Command{
-			Use: "check-config", Short: "Check the configuration and print the effective one, secrets masked", Args: cobra.NoArgs,
+			Use: "check-config", Short: "Check the configuration and print the effective one, secrets masked", Args: noArgs,
 			RunE: func(*cobra.Command, []string) error { return c.checkConfig() },
 		},
 		&cobra.Command{
-			Use: "healthcheck", Short: "Exit 0 when the service on this host is ready, for container health checks", Args: cobra.NoArgs,
+			Use: "healthcheck", Short: "Exit 0 when the service on this host is ready, for container health checks", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
 		},
 		c.bootstrapCommand(),
 		&cobra.Command{
-			Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+			Use: "version", Short: "Print the version", Args: noArgs,
 			RunE: func(*cobra.Command, []string) error {
 				_, err := fmt.Fprintln(c.Stdout, "mero-auth", buildinfo.String())
 				return err

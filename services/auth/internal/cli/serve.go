@@ -102,7 +102,12 @@ func (c *command) healthcheck(ctx context.Context) error {
 }
 
 func (c *command) bootstrapCommand() *cobra.Command {
-	group := &cobra.Command{Use: "bootstrap", Short: "The one-time secret for the first login"}
+	group := &cobra.Command{
+		Use: "bootstrap", Short: "The one-time secret for the first login", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return &usageError{errors.New("bootstrap needs a sub-command, see mero-auth bootstrap --help")}
+		},
+	}
 	var renew, asJSON bool
 	show := &cobra.Command{
 		Use:   "show",
@@ -113,7 +118,7 @@ It works on the running service (over its control socket, as the same user or ro
 in use. Exit code 3 says that a root key exists or existed: there is no secret any more.`,
 		Example: `  mero-auth bootstrap show
   mero-auth bootstrap show --renew --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.showBootstrap(cmd.Context(), renew, asJSON) },
 	}
 	show.Flags().BoolVar(&renew, "renew", false, "replace an unused secret by a new one, valid for 24 hours")
@@ -147,6 +152,10 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 		return errors.New("the secret has lapsed; make another with `mero-auth bootstrap show --renew`")
 	}
 	if asJSON {
+		return nil
+	}
+	if cfg.Bootstrap.Mode == bootstrap.ModeFirstLogin {
+		c.tell("bootstrap.mode is first-login: the next login becomes administrator")
 		return nil
 	}
 	if shown.Secret == "" {

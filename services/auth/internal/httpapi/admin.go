@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -92,6 +93,9 @@ func (s *server) createRoot(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if publicKey = plain(publicKey); publicKey == "" {
+		return fault.New(fault.Invalid, "Public key cannot be empty after sanitization")
+	}
 	p := s.Login.Provider(method)
 	if p == nil {
 		return fault.New(fault.Invalid, "unsupported authentication method")
@@ -100,7 +104,7 @@ func (s *server) createRoot(c echo.Context) error {
 		return fault.New(fault.Invalid, "Invalid JSON: missing field `provider_data`")
 	}
 	created, err := s.Keys.CreateRoot(c.Request().Context(), caller(c), keys.RootRequest{
-		Provider: p, Attempt: provider.Attempt{PublicKey: plain(publicKey), Data: body.ProviderData}, TargetURL: orEmpty(body.TargetURL),
+		Provider: p, Attempt: provider.Attempt{PublicKey: publicKey, Data: body.ProviderData}, TargetURL: orEmpty(body.TargetURL),
 	})
 	if err != nil {
 		return err
@@ -128,6 +132,10 @@ func (s *server) createClient(c echo.Context) error {
 	var body createClientBody
 	if err := s.decode(c, &body); err != nil {
 		return err
+	}
+	if orEmpty(body.ContextID) != "" && body.ContextIdentity != nil && *body.ContextIdentity == "" {
+		// Without the member any identity of the context is meant; an empty one is more likely a mistake.
+		return fault.New(fault.Invalid, "context_identity must not be empty beside context_id")
 	}
 	request := keys.ClientRequest{
 		ContextID: orEmpty(body.ContextID), ContextIdentity: orEmpty(body.ContextIdentity), Permissions: body.Permissions,
@@ -191,8 +199,11 @@ func (s *server) revoke(c echo.Context) error {
 		if err := s.decode(c, &body); err != nil {
 			return err
 		}
-		if body.ClientID != nil && *body.ClientID == "" {
+		switch id := body.ClientID; {
+		case id != nil && *id == "":
 			return fault.New(fault.Unprocessable, "Validation error: client_id: must not be empty")
+		case id != nil && !identity.ValidKeyID(*id):
+			return fault.New(fault.Invalid, "Client ID must contain valid characters")
 		}
 	}
 	if err := s.Keys.Revoke(c.Request().Context(), caller(c), orEmpty(body.ClientID)); err != nil {

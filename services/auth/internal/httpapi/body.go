@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -27,9 +28,12 @@ func (s *server) decode(c echo.Context, v any) error {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return fault.New(fault.UnsupportedMedia, "compressed bodies are not accepted")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, s.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, s.MaxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return fault.New(fault.TooLarge, fmt.Sprintf("the body is larger than %d bytes", s.MaxBody))
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlowBody
 	}
 	if err != nil {
 		return fault.Wrap(err, fault.Invalid, "the body could not be read")
@@ -39,6 +43,9 @@ func (s *server) decode(c echo.Context, v any) error {
 	}
 	return nil
 }
+
+// errSlowBody is answered 408: the body did not arrive within the read time-out.
+var errSlowBody = fault.New(fault.Invalid, "the body did not arrive in time")
 
 // optionalBody reports whether the request carries a body at all.
 func optionalBody(c echo.Context) bool { return c.Request().ContentLength != 0 }

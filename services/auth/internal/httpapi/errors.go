@@ -61,6 +61,9 @@ func (s *server) fail(err error, c echo.Context) {
 		err = &fault.Error{Code: fault.Unavailable, Message: "the store takes no writes at present", RetryAfter: diskRetry, Err: err}
 	}
 	status := statusOf[fault.CodeOf(err)]
+	if errors.Is(err, errSlowBody) {
+		status = http.StatusRequestTimeout
+	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		c.Response().Status = statusClientGone
 		return
@@ -77,12 +80,7 @@ func (s *server) fail(err error, c echo.Context) {
 	if refused, is := errors.AsType[*detailed](err); is {
 		body.Data = refused.data
 	}
-	if c.Request().Method == http.MethodHead {
-		err = c.NoContent(status)
-	} else {
-		err = c.JSON(status, body)
-	}
-	if err != nil {
+	if err := c.JSON(status, body); err != nil {
 		s.Log.DebugContext(ctx, "the answer could not be written", "error", err)
 	}
 }

@@ -68,6 +68,11 @@ func DataPlane(d Deps) (http.Handler, error) {
 
 // ServeHTTP answers the gate's questions itself and routes everything else.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(r.TransferEncoding) > 0 {
+		// With a Content-Length beside it the connection must not be used again (RFC 9112 section 6.1), and net/http
+		// hides whether there was one. Clients and proxies with bodies as small as ours send lengths.
+		w.Header().Set("Connection", "close")
+	}
 	if isValidate(r) {
 		s.validate(w, r)
 		return

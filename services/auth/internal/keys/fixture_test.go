@@ -50,7 +50,11 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealer, err := seal.Open(t.Context(), db, seal.Options{Key: base64.StdEncoding.EncodeToString([]byte("a master key of the keys' tests!"))})
+	master, err := seal.OpenMaster(seal.Source{File: filepath.Join(t.TempDir(), "master.key"), Generate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := master.Sealer("test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"html"
 	"log/slog"
+	"net/url"
 	"slices"
 	"time"
 
@@ -271,8 +272,8 @@ func targetURL(text string) (string, error) {
 		return "", nil
 	}
 	reduced := gate.NodeURL(text)
-	if reduced == "" {
-		return "", fault.New(fault.Invalid, "target_node_url must be an absolute http(s) URL")
+	if full, err := url.Parse(text); reduced == "" || err != nil || full.User != nil {
+		return "", fault.New(fault.Invalid, "target_node_url must be an absolute http(s) URL without user and password")
 	}
 	return reduced, nil
 }

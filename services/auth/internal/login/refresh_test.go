@@ -210,7 +210,7 @@ func TestRefresh_RepeatIsTheRecordedPair(t *testing.T) {
 	f.clock.advance(accessLife)
 	second := f.refresh(t, first)
 	for _, kind := range []secret.Kind{secret.Access, secret.Refresh} {
-		if err := f.secrets.Rotate(t.Context(), kind); err != nil {
+		if err := f.secrets.Rotate(t.Context(), kind, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -279,6 +279,20 @@ func TestRefresh_GraceEndsWithTheSuccessor(t *testing.T) {
 		}
 		f.refused(t, name+": the repeat after it", first, reuse)
 		f.wantAccess(t, second.Access, identity.TokenRevoked)
+	}
+}
+
+// The end of one grace period is not the end of the next one.
+func TestRefresh_GraceOfTheNextRotation(t *testing.T) {
+	f := inMemory(t)
+	first := f.session(t)
+	f.clock.advance(accessLife)
+	second := f.refresh(t, first)
+	f.refused(t, "the successor, too early", second, stillValid)
+	f.clock.advance(accessLife)
+	third := f.refresh(t, second)
+	if again := f.refresh(t, second); again != third {
+		t.Error("the repeat of the second refresh got another pair")
 	}
 }
 

@@ -1,259 +1,116 @@
-// Package seal keeps records secret at rest: a master key outside the store, a key derived from it for each
-// purpose, and AES-256-GCM bound to the place where a record lies.
+// Package seal protects the secrets in the store with a master key that lives outside of it.
 //
-// The master key is 32 random bytes. A record sealed for one place does not open at another, so whoever can write
-// the store cannot swap records; he can only destroy them or put older ones back.
+// A sealed text is bound to its place (storage key, kind, version), so a record moved, swapped or altered by
+// whoever can write the store does not open. It also names the key it was sealed under, which tells a wrong master
+// key from a damaged record. What sealing cannot notice is an old record put back in its own place.
 package seal
 
 import (
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
-	"syscall"
-
-	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
 
-// KeySize is the size of the master key in bytes.
+// What Open can say of a sealed text.
+var (
+	ErrWrongMaster = errors.New("sealed under another master key")
+	ErrCorrupt     = errors.New("sealed record is damaged or in the wrong place")
+)
+
+// KeySize is the size of a master key in bytes.
 const KeySize = 32
 
-// The errors of the package; match them with errors.Is.
-var (
-	ErrWrongMaster = errors.New("the master key is not the one that this store was made with")
-	ErrNoMaster    = errors.New("the master key is missing")
-	ErrBadMaster   = errors.New("the master key is not usable")
-	ErrCorrupt     = errors.New("a sealed record is damaged or does not belong here")
-)
+// Master is a master key. It never prints.
+type Master struct{ key [KeySize]byte }
 
-// SealedPrefix is what the keys of sealed records in the bucket "system" start with.
-const SealedPrefix = "secrets:"
+// Format implements fmt.Formatter for every verb.
+func (Master) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "REDACTED") }
 
-// Where the check value lies that tells a wrong master key from a damaged record.
+// Sealer seals under a key derived from a master key for one purpose. It is safe for concurrent use, for 2^32
+// texts.
+type Sealer struct {
+	aead  cipher.AEAD
+	check string // names the derived key without revealing it
+}
+
+// Format implements fmt.Formatter for every verb.
+func (Sealer) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "REDACTED") }
+
 const (
-	bucket   = "system"
-	checkKey = "seal:check"
+	format      = "s1"
+	checkLength = 8 // bytes
 )
 
-// Options say where the master key is.
-type Options struct {
-	KeyFile string // base64 of 32 bytes; made 0600 when absent and the store is new
-	Key     string // the same text itself, instead of a file
-}
-
-// Sealer seals and opens records under one master key. It is safe for concurrent use.
-type Sealer struct{ aead cipher.AEAD }
-
-// Open returns the sealer of the store in db. It makes a master key only for a store that never had one; for any
-// other, a missing or different key is ErrNoMaster or ErrWrongMaster, and nothing is written.
-func Open(ctx context.Context, db kv.DB, o Options) (*Sealer, error) {
-	var check []byte
-	fresh := true
-	err := db.View(ctx, func(tx kv.Tx) (err error) {
-		for range tx.Scan(bucket, SealedPrefix) {
-			fresh = false
-		}
-		check, err = tx.Get(bucket, checkKey)
-		return err
-	})
-	switch {
-	case err == nil:
-		fresh = false
-	case !errors.Is(err, kv.ErrNotFound):
-		return nil, fmt.Errorf("read the check value of the master key: %w", err)
-	case !fresh:
-		return nil, fmt.Errorf("the check value of the master key is gone, but sealed records exist: %w", ErrCorrupt)
-	}
-	master, err := o.master(fresh)
+// Sealer derives the sealer of a purpose: AES-256-GCM under HKDF-SHA256(master, purpose) (RFC 5869).
+func (m *Master) Sealer(purpose string) (*Sealer, error) {
+	key, err := hkdf.Key(sha256.New, m.key[:], nil, "mero-auth seal s1 key "+purpose, 32)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("derive the key for %s: %w", purpose, err)
 	}
-	s, err := newSealer(master)
+	check, err := hkdf.Key(sha256.New, m.key[:], nil, "mero-auth seal s1 check "+purpose, checkLength)
 	if err != nil {
-		return nil, err
-	}
-	if fresh {
-		sealed, err := s.Seal(place(checkKey), []byte("mero"))
-		if err != nil {
-			return nil, err
-		}
-		if err := db.Update(ctx, func(tx kv.Tx) error { return tx.Put(bucket, checkKey, sealed) }); err != nil {
-			return nil, fmt.Errorf("store the check value of the master key: %w", err)
-		}
-		return s, nil
-	}
-	if _, err := s.Open(place(checkKey), check); err != nil {
-		return nil, fmt.Errorf("%w: put the right one into %s (it is kept outside the store and is not part of a backup)", ErrWrongMaster, o.name())
-	}
-	return s, nil
-}
-
-func place(key string) Place { return Place{Bucket: bucket, Key: key, Kind: "check"} }
-
-func (o Options) name() string {
-	if o.Key != "" {
-		return "secrets.master_key"
-	}
-	return o.KeyFile
-}
-
-// master reads the master key, or makes one when it may.
-func (o Options) master(mayMake bool) ([]byte, error) {
-	if o.Key != "" {
-		return parse(o.Key, "secrets.master_key")
-	}
-	text, err := readKeyFile(o.KeyFile)
-	if !errors.Is(err, os.ErrNotExist) {
-		if err != nil {
-			return nil, err
-		}
-		return parse(text, o.KeyFile)
-	}
-	if !mayMake {
-		return nil, fmt.Errorf("%w: %s does not exist; restore it, the secrets of this store cannot be read without", ErrNoMaster, o.KeyFile)
-	}
-	master := make([]byte, KeySize)
-	_, _ = rand.Read(master) // crypto/rand never fails (it crashes the program instead)
-	return master, writeKeyFile(o.KeyFile, base64.StdEncoding.EncodeToString(master)+"\n")
-}
-
-// refused are the SHA-256 of keys that must never protect anything: the all-zero key, and the counting bytes
-// that documentation and test suites use.
-var refused = []string{
-	"66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925", // 32 zero bytes
-	"630dcd2966c4336691125448bbb25b4ff412a49c732db2c8abc1b8581bd710dd", // 00 01 02 … 1f
-}
-
-func parse(text, name string) ([]byte, error) {
-	master, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSpace(text))
-	if err != nil || len(master) != KeySize {
-		return nil, fmt.Errorf("%w: %s must hold the base64 of %d bytes", ErrBadMaster, name, KeySize)
-	}
-	sum := sha256.Sum256(master)
-	if slices.Contains(refused, hex.EncodeToString(sum[:])) {
-		return nil, fmt.Errorf("%w: %s holds a published test key", ErrBadMaster, name)
-	}
-	return master, nil
-}
-
-// maxKeyFile bounds what is read of a key file in bytes.
-const maxKeyFile = 4096
-
-func readKeyFile(path string) (text string, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0) //nolint:gosec // the operator's configuration names the file
-	if err != nil {
-		return "", fmt.Errorf("master key: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("master key: %w", err)
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%w: %s has mode %04o, others may read or change it: chmod 600 it", ErrBadMaster, path, info.Mode().Perm())
-	}
-	raw, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return "", fmt.Errorf("master key: %w", err)
-	}
-	return string(raw), nil
-}
-
-// writeKeyFile makes the file as a whole or not at all, and never overwrites one.
-func writeKeyFile(path, text string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".master-*") // 0600
-	if err != nil {
-		return fmt.Errorf("make the master key: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("make the master key: %w", err)
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return fmt.Errorf("make the master key: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("make the master key: %w", err)
-	}
-	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
-		return fmt.Errorf("make the master key: %w", err)
-	}
-	return nil
-}
-
-// version is the first byte of a sealed record: AES-256-GCM under the key for records, 96-bit random nonce.
-const version = 1
-
-func newSealer(master []byte) (*Sealer, error) {
-	key, err := hkdf.Key(sha256.New, master, nil, "mero-auth record sealing v1", KeySize)
-	if err != nil {
-		return nil, fmt.Errorf("derive the sealing key: %w", err)
+		return nil, fmt.Errorf("derive the check value for %s: %w", purpose, err)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("sealing cipher: %w", err)
+		return nil, fmt.Errorf("cipher for %s: %w", purpose, err)
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
-		return nil, fmt.Errorf("sealing cipher: %w", err)
+		return nil, fmt.Errorf("cipher for %s: %w", purpose, err)
 	}
-	return &Sealer{aead}, nil
+	return &Sealer{aead: aead, check: base64.RawURLEncoding.EncodeToString(check)}, nil
 }
 
-// Place is where a record lies; it is authenticated with the record.
-type Place struct{ Bucket, Key, Kind string }
+// Place is where a sealed text belongs. It opens nowhere else.
+type Place struct {
+	Key     string // the storage key, with its bucket
+	Kind    string // what the record is
+	Version int    // of the record's format
+}
 
-// additional returns the data that is authenticated beside the record: each part with its length before it, so
-// that no two places share a text.
-func (p Place) additional() []byte {
-	out := []byte{version}
-	for _, part := range []string{p.Bucket, p.Key, p.Kind} {
-		out = binary.BigEndian.AppendUint32(out, uint32(len(part))) //nolint:gosec // names of our own, a few bytes long
-		out = append(out, part...)
+// Seal returns s1.<check value of the key>.<base64url of nonce, ciphertext and tag>.
+func (s *Sealer) Seal(at Place, plain []byte) string {
+	sealed := s.aead.Seal(nil, nil, plain, s.bind(at)) //nolint:gosec // the AEAD draws the nonce and prepends it
+	return strings.Join([]string{format, s.check, base64.RawURLEncoding.EncodeToString(sealed)}, ".")
+}
+
+// Open returns what was sealed for this place. The errors are ErrWrongMaster, which a damaged check value causes as
+// well (compare with other records), and ErrCorrupt.
+func (s *Sealer) Open(at Place, text string) ([]byte, error) {
+	version, rest, _ := strings.Cut(text, ".")
+	check, body, ok := strings.Cut(rest, ".")
+	if !ok || version != format || len(check) != len(s.check) {
+		return nil, fmt.Errorf("%w: unknown format", ErrCorrupt)
 	}
-	return out
-}
-
-// envelope is the stored form.
-type envelope struct {
-	V      int    `json:"v"`
-	Sealed []byte `json:"sealed"` // nonce and ciphertext
-}
-
-// Seal returns the stored form of a record for its place.
-func (s *Sealer) Seal(p Place, record []byte) ([]byte, error) {
-	sealed := s.aead.Seal(nil, nil, record, p.additional()) //nolint:gosec // this AEAD draws a random nonce itself
-	out, err := json.Marshal(envelope{V: version, Sealed: sealed})
+	if check != s.check {
+		return nil, ErrWrongMaster
+	}
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(body)
 	if err != nil {
-		return nil, fmt.Errorf("seal %s:%s: %w", p.Bucket, p.Key, err)
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return out, nil
+	plain, err := s.aead.Open(nil, nil, sealed, s.bind(at))
+	if err != nil {
+		return nil, ErrCorrupt
+	}
+	return plain, nil
 }
 
-// Open returns the record that was sealed for the place, or ErrCorrupt.
-func (s *Sealer) Open(p Place, stored []byte) ([]byte, error) {
-	var e envelope
-	if err := json.Unmarshal(stored, &e); err != nil || e.V != version {
-		return nil, fmt.Errorf("%s:%s: %w", p.Bucket, p.Key, ErrCorrupt)
+// bind is the additional data: every part preceded by its length in 4 bytes, so no two places look the same.
+func (s *Sealer) bind(at Place) []byte {
+	var b []byte
+	for _, part := range []string{format, s.check, at.Key, at.Kind, strconv.Itoa(at.Version)} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // names of records
+		b = append(b, part...)
 	}
-	record, err := s.aead.Open(nil, nil, e.Sealed, p.additional())
-	if err != nil {
-		return nil, fmt.Errorf("%s:%s: %w", p.Bucket, p.Key, ErrCorrupt)
-	}
-	return record, nil
+	return b
 }

@@ -1,170 +1,193 @@
 package seal_test
 
 import (
-	"context"
+	"bytes"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
-	"github.com/calimero-network/mero-go/services/auth/internal/kv"
-	"github.com/calimero-network/mero-go/services/auth/internal/kv/memory"
 	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 )
 
-func open(t *testing.T, db kv.DB, o seal.Options) *seal.Sealer {
+// text is the base64 of a key that is made for the tests of this package.
+func text(b byte) string {
+	key := make([]byte, seal.KeySize)
+	for i := range key {
+		key[i] = b + byte(i*i*7)
+	}
+	return base64.StdEncoding.EncodeToString(key)
+}
+
+func master(t testing.TB, b byte) *seal.Master {
 	t.Helper()
-	s, err := seal.Open(t.Context(), db, o)
+	m, err := seal.OpenMaster(seal.Source{Text: text(b)})
 	if err != nil {
-		t.Fatalf("Open: %v", err)
+		t.Fatal(err)
+	}
+	return m
+}
+
+func sealer(t testing.TB, b byte, purpose string) *seal.Sealer {
+	t.Helper()
+	s, err := master(t, b).Sealer(purpose)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return s
 }
 
-func newDB(t *testing.T) kv.DB {
-	t.Helper()
-	db := memory.New()
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
+var place = seal.Place{Key: "system:secrets:access", Kind: "access", Version: 1}
+
+func TestSeal_RoundTrip(t *testing.T) {
+	s := sealer(t, 1, "secrets")
+	seen := map[string]bool{}
+	for _, plain := range []string{"", "x", "secret", strings.Repeat("long ", 10_000)} {
+		for range 3 {
+			sealed := s.Seal(place, []byte(plain))
+			if seen[sealed] {
+				t.Error("two texts are equal: the nonce is not random")
+			}
+			seen[sealed] = true
+			if len(plain) > 4 && strings.Contains(sealed, plain) {
+				t.Errorf("the text contains its content: %q", sealed)
+			}
+			if quoted, err := json.Marshal(sealed); err != nil || string(quoted) != `"`+sealed+`"` {
+				t.Errorf("the text needs escapes in JSON: %s, %v", quoted, err)
+			}
+			got, err := sealer(t, 1, "secrets").Open(place, sealed) // a sealer derived anew, as after a restart
+			if err != nil || string(got) != plain {
+				t.Errorf("Open = %.20q, %v, want %.20q", got, err, plain)
+			}
 		}
-	})
-	return db
-}
-
-func TestMasterKeyIsMadeOnceAndKept(t *testing.T) {
-	db, file := newDB(t), filepath.Join(t.TempDir(), "master.key")
-	place := seal.Place{Bucket: "system", Key: "secrets:x", Kind: "x"}
-	sealed, err := open(t, db, seal.Options{KeyFile: file}).Seal(place, []byte("record"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(file)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatalf("key file: %v, %v, want mode 0600", info, err)
-	}
-	got, err := open(t, db, seal.Options{KeyFile: file}).Open(place, sealed)
-	if err != nil || string(got) != "record" {
-		t.Errorf("after a restart: %q, %v", got, err)
 	}
 }
 
-func TestSealedRecord_SwappedToAnotherPlaceRefused(t *testing.T) {
-	s := open(t, newDB(t), seal.Options{KeyFile: filepath.Join(t.TempDir(), "k")})
-	home := seal.Place{Bucket: "system", Key: "secrets:a", Kind: "access"}
-	sealed, err := s.Seal(home, []byte("record"))
-	if err != nil {
-		t.Fatal(err)
+// TestOpen_KnownAnswer pins the format by a text that another implementation (Python's cryptography) made from the
+// description: stores written by one version must open in the next.
+func TestOpen_KnownAnswer(t *testing.T) {
+	const sealed = "s1.F4lVMGZrJ1o.AAECAwQFBgcICQoLLSfdnnTlWONx9gfKgA_RTLN8lxBsZEgAynQLpQ"
+	got, err := sealer(t, 1, "secrets").Open(place, sealed)
+	if err != nil || string(got) != "known answer" {
+		t.Errorf("Open = %q, %v, want \"known answer\"", got, err)
 	}
-	for _, other := range []seal.Place{
-		{Bucket: "system", Key: "secrets:b", Kind: "access"},
-		{Bucket: "system", Key: "secrets:a", Kind: "refresh"},
-		{Bucket: "other", Key: "secrets:a", Kind: "access"},
-		{Bucket: "systems", Key: "ecrets:a", Kind: "access"}, // the same bytes, cut elsewhere
+}
+
+func TestOpen_OtherPlaceRefused(t *testing.T) {
+	s := sealer(t, 1, "secrets")
+	sealed := s.Seal(seal.Place{Key: "ab", Kind: "c", Version: 1}, []byte("secret"))
+	for _, at := range []seal.Place{
+		{Key: "ab_backup", Kind: "c", Version: 1},
+		{Key: "ab", Kind: "d", Version: 1},
+		{Key: "ab", Kind: "c", Version: 2},
+		{Key: "a", Kind: "bc", Version: 1}, // the same bytes in a row
+		{Key: "abc", Kind: "", Version: 1},
+		{},
 	} {
-		if _, err := s.Open(other, sealed); !errors.Is(err, seal.ErrCorrupt) {
-			t.Errorf("opened at %v: %v", other, err)
+		if got, err := s.Open(at, sealed); !errors.Is(err, seal.ErrCorrupt) {
+			t.Errorf("Open at %+v = %q, %v, want ErrCorrupt", at, got, err)
 		}
 	}
 }
 
-func TestSealedRecord_EveryFlippedByteIsNoticed(t *testing.T) {
-	s := open(t, newDB(t), seal.Options{KeyFile: filepath.Join(t.TempDir(), "k")})
-	place := seal.Place{Bucket: "system", Key: "secrets:a", Kind: "access"}
-	sealed, err := s.Seal(place, []byte("record"))
-	if err != nil {
-		t.Fatal(err)
+func TestOpen_OtherKeyRefused(t *testing.T) {
+	sealed := sealer(t, 1, "secrets").Seal(place, []byte("secret"))
+	for name, s := range map[string]*seal.Sealer{"master": sealer(t, 2, "secrets"), "purpose": sealer(t, 1, "export")} {
+		if got, err := s.Open(place, sealed); !errors.Is(err, seal.ErrWrongMaster) || errors.Is(err, seal.ErrCorrupt) {
+			t.Errorf("Open with another %s = %q, %v, want ErrWrongMaster", name, got, err)
+		}
+	}
+}
+
+// TestOpen_TamperedTextRefused changes every byte, and the length.
+func TestOpen_TamperedTextRefused(t *testing.T) {
+	s := sealer(t, 1, "secrets")
+	sealed := s.Seal(place, []byte("secret"))
+	refused := func(what, text string) {
+		t.Helper()
+		if got, err := s.Open(place, text); !errors.Is(err, seal.ErrCorrupt) && !errors.Is(err, seal.ErrWrongMaster) {
+			t.Errorf("%s: Open(%q) = %q, %v, want a refusal", what, text, got, err)
+		}
 	}
 	for i := range sealed {
-		damaged := append([]byte(nil), sealed...)
-		damaged[i] ^= 1
-		if got, err := s.Open(place, damaged); err == nil && string(got) != "record" {
-			t.Errorf("byte %d flipped: opened as %q", i, got)
-		} else if err != nil && !errors.Is(err, seal.ErrCorrupt) {
-			t.Errorf("byte %d flipped: %v, want ErrCorrupt", i, err)
+		for _, c := range []byte{'A', 'b', '.', '\n', '=', sealed[i] ^ 1, sealed[i] ^ 0x80} {
+			if c != sealed[i] {
+				refused(fmt.Sprintf("byte %d", i), sealed[:i]+string([]byte{c})+sealed[i+1:])
+			}
 		}
+		refused("cut", sealed[:i])
 	}
-	if _, err := s.Open(place, nil); !errors.Is(err, seal.ErrCorrupt) {
-		t.Errorf("nothing: %v", err)
-	}
+	body := sealed[strings.LastIndex(sealed, ".")+1:]
+	refused("longer", sealed+"AAAA")
+	refused("spare bits set", sealed[:len(sealed)-1]+string(sealed[len(sealed)-1]+1)) // the last character ends in them
+	refused("trailing part", sealed+".x")
+	refused("padded", sealed+"=")
+	refused("newer format", "s2"+sealed[2:])
+	refused("without the check value", "s1."+body)
+	refused("nothing", "")
+	refused("dots", "s1..")
 }
 
-func TestOpen_WrongMasterKeyIsRefusedAndOverwritesNothing(t *testing.T) {
-	db, dir := newDB(t), t.TempDir()
-	open(t, db, seal.Options{KeyFile: filepath.Join(dir, "right")})
-	before := dump(t, db)
-	other := base64.StdEncoding.EncodeToString([]byte("another key, thirty-two bytes !!"))
-	if _, err := seal.Open(t.Context(), db, seal.Options{Key: other}); !errors.Is(err, seal.ErrWrongMaster) {
-		t.Errorf("another key: %v, want ErrWrongMaster", err)
-	}
-	missing := filepath.Join(dir, "missing")
-	if _, err := seal.Open(t.Context(), db, seal.Options{KeyFile: missing}); !errors.Is(err, seal.ErrNoMaster) {
-		t.Errorf("no key: %v, want ErrNoMaster", err)
-	}
-	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
-		t.Error("a new master key was made for an old store")
-	}
-	if after := dump(t, db); after != before {
-		t.Errorf("the store changed from %s to %s", before, after)
-	}
-}
-
-func TestOpen_CheckValueDeletedIsNoWayToANewKey(t *testing.T) {
-	db, file := newDB(t), filepath.Join(t.TempDir(), "k")
-	err := db.Update(t.Context(), func(tx kv.Tx) error { return tx.Put("system", "secrets:jwt_access", []byte("sealed")) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := seal.Open(t.Context(), db, seal.Options{KeyFile: file}); !errors.Is(err, seal.ErrCorrupt) {
-		t.Errorf("got %v, want ErrCorrupt", err)
-	}
-}
-
-func TestOpen_UnusableKeysAreRefused(t *testing.T) {
-	write := func(text string, mode os.FileMode) string {
-		path := filepath.Join(t.TempDir(), "k")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	good := base64.StdEncoding.EncodeToString([]byte("another key, thirty-two bytes !!"))
-	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(write(good, 0o600), link); err != nil {
-		t.Fatal(err)
-	}
-	for name, o := range map[string]seal.Options{
-		"readable by others": {KeyFile: write(good, 0o644)},
-		"readable by group":  {KeyFile: write(good, 0o640)},
-		"too short":          {KeyFile: write(base64.StdEncoding.EncodeToString([]byte("short")), 0o600)},
-		"empty":              {KeyFile: write("", 0o600)},
-		"not base64":         {Key: "not base64"},
-		"published: zeros":   {Key: base64.StdEncoding.EncodeToString(make([]byte, 32))},
-		"a directory":        {KeyFile: t.TempDir()},
-		"a symbolic link":    {KeyFile: link},
-	} {
-		if _, err := seal.Open(t.Context(), newDB(t), o); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-}
-
-func dump(t *testing.T, db kv.DB) string {
-	t.Helper()
+func TestMasterAndSealer_NeverPrint(t *testing.T) {
+	m, s := master(t, 1), sealer(t, 1, "secrets")
 	var out strings.Builder
-	err := db.View(context.Background(), func(tx kv.Tx) error {
-		for k, v := range tx.Scan("system", "") {
-			out.WriteString(k + "=" + string(v) + "\n")
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
+		for _, v := range []any{m, *m, &m, s, *s, &s, []any{m, *m}, struct{ M seal.Master }{*m}} {
+			fmt.Fprintf(&out, verb+"\n", v)
 		}
-		return nil
-	})
+	}
+	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+		slog.New(h).InfoContext(t.Context(), "values", "master", m, "sealer", s, "struct", struct{ M *seal.Master }{m})
+	}
+	encoded, err := json.Marshal(map[string]any{"m": m, "s": s})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out.String()
+	out.Write(encoded)
+	key, err := base64.StdEncoding.DecodeString(text(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leak := range []string{
+		text(1), string(key), hex.EncodeToString(key[:4]), fmt.Sprintf("%d %d %d", key[0], key[1], key[2]),
+		fmt.Sprintf("%#x, %#x", key[0], key[1]),
+	} {
+		if strings.Contains(out.String(), leak) {
+			t.Errorf("the key is printed: %s", &out)
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	s := sealer(f, 1, "secrets")
+	good := s.Seal(place, []byte("secret"))
+	f.Add(good)
+	f.Add(good[:len(good)-1])
+	f.Add("s1.")
+	f.Add("s1." + strings.Repeat("A", 11) + ".")
+	f.Add("s2" + good[2:])
+	f.Fuzz(func(t *testing.T, text string) {
+		plain, err := s.Open(place, text)
+		switch {
+		case err != nil && !errors.Is(err, seal.ErrCorrupt) && !errors.Is(err, seal.ErrWrongMaster):
+			t.Errorf("Open(%q) = %v", text, err)
+		case err == nil && !bytes.Equal(plain, []byte("secret")):
+			t.Errorf("Open(%q) = %q: forged", text, plain)
+		}
+	})
+}
+
+func BenchmarkOpen(b *testing.B) {
+	s := sealer(b, 1, "secrets")
+	text := s.Seal(place, make([]byte, 4096))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Open(place, text); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -2,128 +2,85 @@ package secret
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
 
-// coverStep is what a covered time is rounded up to, so that issuing tokens writes the record about once in a
-// step and not once a token.
-const coverStep = int64(time.Hour / time.Second)
-
-// roundUp returns the end of the step that exp falls into.
-func roundUp(exp time.Time) int64 { return (exp.Unix() + coverStep - 1) / coverStep * coverStep }
-
-// Cover makes the store keep the secret verifiable until exp. Call it in the transaction that stores what the
-// token stands for; then call [Keyring.Covered] when that is committed. It changes nothing in memory, so the
-// transaction may run again. A secret that is not there any more is ErrGone.
-func (k *Keyring) Cover(tx kv.Tx, kind Kind, kid string, exp time.Time) error {
-	if h := k.rings[kind].Load().byID[kid]; h != nil && h.covered.Load() >= exp.Unix() {
-		return nil
+// Rotate replaces the signing secret of a kind. The old one goes on verifying for the grace, and until the last
+// token that it signed has expired. With atOnce it does not, nor does any older one: every token of the kind is
+// void when Rotate returns.
+func (k *Keyring) Rotate(ctx context.Context, kind Kind, atOnce bool) error {
+	if !known(kind) {
+		return fmt.Errorf("rotate: %w %q", ErrKind, kind)
 	}
-	rec, _, err := k.read(tx, kind)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(rec.Keys, func(s stored) bool { return s.ID == kid })
-	if i < 0 {
-		return fmt.Errorf("%s secret %s: %w", kind, kid, ErrGone)
-	}
-	if rec.Keys[i].LastExp >= exp.Unix() {
-		return nil
-	}
-	rec.Keys[i].LastExp = roundUp(exp)
-	return k.write(tx, rec)
-}
-
-// Covered notes that the transaction of [Keyring.Cover] was committed.
-func (k *Keyring) Covered(kind Kind, kid string, exp time.Time) {
-	until := roundUp(exp)
-	if h := k.rings[kind].Load().byID[kid]; h == nil || h.covered.Load() >= until {
-		return
-	}
-	k.mu.Lock() // a change under way publishes what it read before
-	defer k.mu.Unlock()
-	if h := k.rings[kind].Load().byID[kid]; h != nil {
-		h.covered.Store(max(h.covered.Load(), until))
-	}
-}
-
-// Rotate retires the signing secret of a kind and makes a new one.
-func (k *Keyring) Rotate(ctx context.Context, kind Kind) error {
-	err := k.change(ctx, kind, func(rec *record) {
-		rec.Keys[len(rec.Keys)-1].Retired = k.opt.Now().Unix()
-		rec.Keys = append(rec.Keys, k.fresh())
-	})
-	if err == nil {
-		k.opt.Log.InfoContext(ctx, "signing secret rotated", "kind", kind, "kid", k.Signing(kind).ID)
-	}
-	return err
-}
-
-// change edits the record of a kind, drops what verifies nothing any more, and publishes the result.
-func (k *Keyring) change(ctx context.Context, kind Kind, edit func(*record)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var rec record
-	err := k.db.Update(ctx, func(tx kv.Tx) (err error) {
-		if rec, _, err = k.read(tx, kind); err != nil {
-			return err
-		}
-		edit(&rec)
-		now := k.opt.Now().Unix()
-		rec.Keys = slices.DeleteFunc(rec.Keys, func(s stored) bool {
-			return s.Retired != 0 && now > s.until(s.LastExp, k.opt.Grace)
-		})
-		return k.write(tx, rec)
-	})
-	if err != nil {
-		return fmt.Errorf("change the %s secrets: %w", kind, err)
-	}
-	k.publish(kind, rec)
-	return nil
-}
-
-// RotateDue rotates the kinds whose signing secret is old enough and drops what verifies nothing any more.
-func (k *Keyring) RotateDue(ctx context.Context) error {
-	now := k.opt.Now().Unix()
-	for kind, p := range k.rings {
-		keys := p.Load().keys
-		signing := keys[len(keys)-1]
-		stale := slices.ContainsFunc(keys, func(h *held) bool {
-			return h.Retired != 0 && now > h.until(h.covered.Load(), k.opt.Grace)
-		})
-		var err error
-		switch {
-		case now >= signing.Created+int64(k.opt.Rotation/time.Second):
-			err = k.Rotate(ctx, kind)
-		case stale:
-			err = k.change(ctx, kind, func(*record) {})
-		}
+	var next ring
+	err := k.db.Update(ctx, func(tx kv.Tx) error {
+		stored, err := k.read(tx, kind)
 		if err != nil {
 			return err
 		}
+		next = stored.rotated(k.options.Now(), k.options.Grace, atOnce)
+		return k.write(tx, kind, next)
+	})
+	if err != nil {
+		return fmt.Errorf("rotate the %s secret: %w", kind, err)
 	}
+	k.replace(kind, next, 1)
+	k.options.Log.InfoContext(ctx, "secret rotated", "kind", string(kind), "kid", next.entries[0].ID, "at_once", atOnce,
+		"verifying", len(next.entries)-1)
 	return nil
 }
 
-// checkInterval is how often [Keyring.Run] looks whether something is due.
-const checkInterval = time.Minute
-
-// Run rotates what is due until ctx ends. A rotation that fails is tried again; the secrets in use stay.
-func (k *Keyring) Run(ctx context.Context) {
-	tick := time.NewTicker(checkInterval)
-	defer tick.Stop()
-	for {
-		if err := k.RotateDue(ctx); err != nil && ctx.Err() == nil {
-			k.opt.Log.ErrorContext(ctx, "signing secrets could not be rotated, trying again", "error", err)
+// RotateDue rotates every kind whose signing secret has reached its age.
+func (k *Keyring) RotateDue(ctx context.Context) error {
+	var errs []error
+	for _, kind := range kinds {
+		if k.due(kind) <= 0 {
+			errs = append(errs, k.Rotate(ctx, kind, false))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// due returns how long the signing secret of a kind has to go. One from the future was made by a clock that has
+// been wrong, and would not be replaced for as long.
+func (k *Keyring) due(kind Kind) time.Duration {
+	age := k.options.Now().Sub(k.current.Load().rings[kind].entries[0].Created)
+	if age < -k.options.Rotation {
+		return 0
+	}
+	return k.options.Rotation - age
+}
+
+const (
+	retryDelay = time.Minute
+	maxSleep   = 15 * time.Minute // timers do not follow a clock that is set, nor a machine that slept
+)
+
+// Run rotates what is due until ctx ends and then returns nil. A rotation that fails is logged and tried again.
+func (k *Keyring) Run(ctx context.Context) error {
+	for {
+		delay := maxSleep
+		if err := k.RotateDue(ctx); err != nil && ctx.Err() == nil {
+			k.options.Log.ErrorContext(ctx, "secrets are not rotated", "err", err)
+			delay = retryDelay
+		}
+		for _, kind := range kinds {
+			if due := k.due(kind); due > 0 {
+				delay = min(delay, due)
+			}
+		}
+		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():
-			return
-		case <-tick.C:
+			timer.Stop()
+			return nil
+		case <-timer.C:
 		}
 	}
 }

@@ -1,19 +1,18 @@
-// Package secret keeps the secrets that sign tokens: several for each kind of token, sealed at rest, rotated.
+// Package secret keeps the keys that sign tokens: several per kind, the newest signs, the older ones verify until
+// nothing that they signed can be valid any more.
 //
-// The newest secret of a kind signs. A retired one still verifies until the grace period is over and until the
-// last token that it signed has expired, whichever is later, so a rotation logs nobody out. The record of a kind
-// is stored twice; a damaged one is repaired from the other, and when both are damaged the service does not
-// start: new secrets made in silence would log everybody out and hide that somebody was there.
+// The keys of a kind are one sealed record, written twice in one transaction (record.go). They are made once, in a
+// store that holds nothing; after that a record that cannot be read from either copy stops the start. Making new
+// keys in its place would log everybody out and hide the damage.
 package secret
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,268 +21,207 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 )
 
-// Kind is what a secret signs. A secret of one kind never verifies another.
+// Kind is what keys sign. A key is good for its kind alone.
 type Kind string
 
-// The kinds of secret.
+// The kinds.
 const (
-	Access    Kind = "access"
-	Refresh   Kind = "refresh"
-	Challenge Kind = "challenge"
-	CSRF      Kind = "csrf" // the state of the login page
+	Access    Kind = "access"    // access tokens
+	Refresh   Kind = "refresh"   // refresh tokens
+	Challenge Kind = "challenge" // login challenges
+	CSRF      Kind = "csrf"      // the state of the login page
 )
 
-// recordName is the key of a kind's record in the bucket "system" behind "secrets:"; the second copy has the
-// suffix "_backup".
-var recordName = map[Kind]string{Access: "jwt_access", Refresh: "jwt_refresh", Challenge: "jwt_challenge", CSRF: "csrf"}
+var kinds = []Kind{Access, Refresh, Challenge, CSRF}
 
-const (
-	bucket       = "system"
-	backupSuffix = "_backup"
-	secretSize   = 32 // bytes
-	schema       = 1
-)
-
-// The errors of the package; match them with errors.Is.
+// The errors beside seal.ErrWrongMaster and seal.ErrCorrupt; match them with errors.Is.
 var (
-	ErrDamaged = errors.New("the signing secrets are damaged or missing")
-	ErrGone    = errors.New("the signing secret was withdrawn")
+	ErrMissing = errors.New("the store holds keys or secrets, but this secret is missing")
+	ErrRetired = errors.New("the secret cannot be used for tokens any more")
+	ErrKind    = errors.New("unknown kind of secret")
 )
 
-// Key is a secret with the kid that tokens name it by.
-type Key struct {
-	ID     string
-	Secret []byte
-}
+// Size is the size of a secret in bytes.
+const Size = 32
 
-// Options configure a Keyring. All fields are required.
+// Options configure a Keyring.
 type Options struct {
-	Now      func() time.Time
-	Rotation time.Duration // age at which a signing secret is replaced
-	Grace    time.Duration // how long a retired secret verifies at least
-	Log      *slog.Logger
+	Now      func() time.Time // required
+	Rotation time.Duration    // age at which a signing secret is replaced; 0 means 24 h
+	Grace    time.Duration    // how long a replaced secret verifies at least; 0 means 48 h
+	Log      *slog.Logger     // required
 }
 
-// Keyring holds the secrets of all kinds. It is safe for concurrent use; reading takes no lock.
+// Key is a secret with its id. It prints as its id.
+type Key struct {
+	ID     string // 12 characters of [a-z2-7]
+	Secret []byte // shared with everybody: must not be changed
+}
+
+// Format implements fmt.Formatter for every verb.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "secret "+k.ID) }
+
+// LogValue implements slog.LogValuer.
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.ID) }
+
+// MarshalText keeps the secret out of JSON.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.ID), nil }
+
+// Keyring is the open set of all secrets. Its owner calls Run; all methods are safe for concurrent use. One process
+// may have a store open, so what is in memory is what is in the store.
 type Keyring struct {
-	db     kv.DB
-	sealer *seal.Sealer
-	opt    Options
+	db      kv.DB
+	sealer  *seal.Sealer
+	options Options
 
-	mu    sync.Mutex // held while the ring changes
-	rings map[Kind]*atomic.Pointer[ring]
-	epoch atomic.Uint64
+	mu      sync.Mutex // held by whoever replaces current
+	current atomic.Pointer[snapshot]
 }
 
-// ring is the secrets of one kind, oldest first; the last one signs. It is immutable but for the covered times.
-type ring struct {
-	keys []*held
-	byID map[string]*held
+// snapshot is one immutable state of all rings.
+type snapshot struct {
+	epoch uint64
+	rings map[Kind]ring
 }
 
-// held is a secret in memory.
-type held struct {
-	stored
-	covered atomic.Int64 // Unix seconds up to which the stored record keeps the secret verifiable
-}
-
-// stored is a secret as it is sealed.
-type stored struct {
-	ID      string `json:"kid"`
-	Secret  []byte `json:"secret"`
-	Created int64  `json:"created"`           // Unix seconds
-	Retired int64  `json:"retired,omitempty"` // Unix seconds, 0 while it signs
-	LastExp int64  `json:"last_exp,omitempty"`
-}
-
-type record struct {
-	V    int      `json:"v"`
-	Kind Kind     `json:"kind"`
-	Keys []stored `json:"keys"`
-}
-
-// until is the last second at which the secret verifies, given the last expiry that it signed.
-func (s stored) until(covered int64, grace time.Duration) int64 {
-	return max(s.Retired+int64(grace/time.Second), covered)
-}
-
-// Open loads the secrets of the store, repairing what can be repaired. It makes new ones only for a store that
-// has neither secrets nor keys.
+// Open reads the secrets, repairing a damaged copy from the other one, or makes them in a fresh store (see Fresh).
+// seal.ErrWrongMaster says that no record opens and that they were sealed under another master key; seal.ErrCorrupt
+// and ErrMissing that both copies of a record are unusable. Then nothing has been written.
 func Open(ctx context.Context, db kv.DB, sealer *seal.Sealer, opt Options) (*Keyring, error) {
-	k := &Keyring{db: db, sealer: sealer, opt: opt, rings: make(map[Kind]*atomic.Pointer[ring], len(recordName))}
-	for kind := range recordName {
-		k.rings[kind] = new(atomic.Pointer[ring])
+	if opt.Rotation == 0 {
+		opt.Rotation = 24 * time.Hour
 	}
-	var loaded map[Kind]record
-	var repaired []Kind
-	err := db.Update(ctx, func(tx kv.Tx) (err error) {
-		loaded, repaired = make(map[Kind]record, len(recordName)), nil
-		if unused(tx) {
-			return k.generate(tx, loaded)
-		}
-		for kind := range recordName {
-			rec, intact, err := k.read(tx, kind)
-			if err != nil {
-				return err
-			}
-			if !intact {
-				repaired = append(repaired, kind)
-				if err := k.write(tx, rec); err != nil {
-					return err
-				}
-			}
-			loaded[kind] = rec
-		}
-		return nil
-	})
+	if opt.Grace == 0 {
+		opt.Grace = 48 * time.Hour
+	}
+	k := &Keyring{db: db, sealer: sealer, options: opt}
+	rings, err := k.load(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open the signing secrets: %w", err)
+		return nil, fmt.Errorf("open the secrets: %w", err)
 	}
-	for _, kind := range repaired {
-		opt.Log.ErrorContext(ctx, "a record of signing secrets was damaged and is repaired from its copy: check the disk", "kind", kind)
-	}
-	for kind, rec := range loaded {
-		k.publish(kind, rec)
-	}
+	k.current.Store(&snapshot{epoch: 1, rings: rings})
 	return k, nil
 }
 
-// unused reports whether the store holds neither secrets nor anything that depends on them.
-func unused(tx kv.Tx) bool {
-	for range tx.Scan(bucket, seal.SealedPrefix) {
-		return false
-	}
-	for _, b := range []string{"root", "client", "family"} {
-		for range tx.Scan(b, "") {
-			return false
-		}
-	}
-	return true
-}
-
-func (k *Keyring) generate(tx kv.Tx, into map[Kind]record) error {
-	for kind := range recordName {
-		rec := record{V: schema, Kind: kind, Keys: []stored{k.fresh()}}
-		if err := k.write(tx, rec); err != nil {
-			return err
-		}
-		into[kind] = rec
-	}
-	return nil
-}
-
-func (k *Keyring) fresh() stored {
-	id, value := make([]byte, 8), make([]byte, secretSize)
-	_, _ = rand.Read(id) // crypto/rand never fails (it crashes the program instead)
-	_, _ = rand.Read(value)
-	return stored{ID: hex.EncodeToString(id), Secret: value, Created: k.opt.Now().Unix()}
-}
-
-func placeOf(kind Kind, suffix string) seal.Place {
-	return seal.Place{Bucket: bucket, Key: seal.SealedPrefix + recordName[kind] + suffix, Kind: string(kind)}
-}
-
-// read returns the record of a kind from the first copy that opens; intact says that both do.
-func (k *Keyring) read(tx kv.Tx, kind Kind) (rec record, intact bool, err error) {
-	primary, err := k.readCopy(tx, placeOf(kind, ""))
-	if err != nil && !errors.Is(err, ErrDamaged) {
-		return record{}, false, err
-	}
-	backup, backupErr := k.readCopy(tx, placeOf(kind, backupSuffix))
-	switch {
-	case err == nil && backupErr == nil:
-		return primary, true, nil
-	case err == nil && errors.Is(backupErr, ErrDamaged):
-		return primary, false, nil
-	case backupErr == nil:
-		return backup, false, nil
-	}
-	return record{}, false, fmt.Errorf("%s: %w", kind, errors.Join(err, backupErr))
-}
-
-func (k *Keyring) readCopy(tx kv.Tx, p seal.Place) (record, error) {
-	var rec record
-	raw, err := tx.Get(p.Bucket, p.Key)
-	if errors.Is(err, kv.ErrNotFound) {
-		return rec, fmt.Errorf("%s is missing: %w", p.Key, ErrDamaged)
-	}
-	if err != nil {
-		return rec, fmt.Errorf("read %s: %w", p.Key, err)
-	}
-	plain, err := k.sealer.Open(p, raw)
-	if err != nil {
-		return rec, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if err := json.Unmarshal(plain, &rec); err != nil || !rec.valid(Kind(p.Kind)) {
-		return rec, fmt.Errorf("%s holds no secrets: %w", p.Key, ErrDamaged)
-	}
-	return rec, nil
-}
-
-func (r record) valid(kind Kind) bool {
-	if r.V != schema || r.Kind != kind || len(r.Keys) == 0 || r.Keys[len(r.Keys)-1].Retired != 0 {
-		return false
-	}
-	for _, key := range r.Keys {
-		if key.ID == "" || len(key.Secret) != secretSize {
-			return false
-		}
-	}
-	return true
-}
-
-// write stores both copies of a record.
-func (k *Keyring) write(tx kv.Tx, rec record) error {
-	plain, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("encode the %s secrets: %w", rec.Kind, err)
-	}
-	for _, suffix := range []string{"", backupSuffix} {
-		p := placeOf(rec.Kind, suffix)
-		sealed, err := k.sealer.Seal(p, plain)
-		if err != nil {
-			return err
-		}
-		if err := tx.Put(p.Bucket, p.Key, sealed); err != nil {
-			return fmt.Errorf("write %s: %w", p.Key, err)
-		}
-	}
-	return nil
-}
-
-// publish makes a stored record the one that signs and verifies.
-func (k *Keyring) publish(kind Kind, rec record) {
-	r := &ring{byID: make(map[string]*held, len(rec.Keys))}
-	for _, key := range rec.Keys {
-		h := &held{stored: key}
-		h.covered.Store(key.LastExp)
-		r.keys = append(r.keys, h)
-		r.byID[key.ID] = h
-	}
-	k.rings[kind].Store(r)
-	k.epoch.Add(1)
-}
-
-// Epoch changes whenever a secret comes or goes: what was decided with the secrets of an earlier epoch must be
-// decided again.
-func (k *Keyring) Epoch() uint64 { return k.epoch.Load() }
-
-// Signing returns the secret that signs tokens of the kind now.
+// Signing returns the key that signs now. It takes no lock. It panics on an unknown kind: an empty key would sign.
 func (k *Keyring) Signing(kind Kind) Key {
-	keys := k.rings[kind].Load().keys
-	h := keys[len(keys)-1]
-	return Key{ID: h.ID, Secret: h.Secret}
+	r, ok := k.current.Load().rings[kind]
+	if !ok {
+		panic("secret: " + ErrKind.Error() + " " + string(kind))
+	}
+	return Key{ID: r.entries[0].ID, Secret: r.entries[0].Secret}
 }
 
-// Lookup returns the secret with that kid, if it may still verify.
+// Lookup returns the secret kid of the kind if it may verify now. It takes no lock; the slice is shared with
+// everybody and must not be changed.
 func (k *Keyring) Lookup(kind Kind, kid string) ([]byte, bool) {
-	p, known := k.rings[kind]
-	if !known {
+	e := k.current.Load().rings[kind].byID[kid]
+	if e == nil || !e.Retired.IsZero() && !e.usable(k.options.Now(), k.options.Grace) { // mostly without the clock
 		return nil, false
 	}
-	h := p.Load().byID[kid]
-	if h == nil || (h.Retired != 0 && k.opt.Now().Unix() > h.until(h.covered.Load(), k.opt.Grace)) {
-		return nil, false
-	}
-	return h.Secret, true
+	return e.Secret, true
 }
+
+// Epoch changes whenever a secret was added or removed, so that caches of verified tokens can be keyed by it. A
+// secret that only runs out of time does not change it: whatever it signed has expired by then (see Cover).
+func (k *Keyring) Epoch() uint64 { return k.current.Load().epoch }
+
+// Cover makes sure that the secret kid verifies until exp at least, in the transaction that issues a token with
+// that expiry. It writes at most about once an hour for each secret, and it changes nothing in memory: call Covered
+// when the transaction is committed. ErrRetired says that the secret must not be used: sign with the current one.
+func (k *Keyring) Cover(tx kv.Tx, kind Kind, kid string, exp time.Time) error {
+	need := roundUp(exp)
+	// The stored expiry never shrinks while the secret is there, so memory can only be behind it.
+	if e := k.current.Load().rings[kind].byID[kid]; e != nil && !e.LastExp.Before(need) {
+		return nil
+	}
+	stored, err := k.read(tx, kind)
+	if err != nil {
+		return fmt.Errorf("cover a token: %w", err)
+	}
+	e := stored.byID[kid]
+	if e == nil || !e.usable(k.options.Now(), k.options.Grace) {
+		return fmt.Errorf("cover a token of %s secret %s: %w", kind, kid, ErrRetired)
+	}
+	if !e.LastExp.Before(need) {
+		return nil
+	}
+	if err := k.write(tx, kind, stored.covering(kid, need)); err != nil {
+		return fmt.Errorf("cover a token: %w", err)
+	}
+	return nil
+}
+
+// Covered records what a committed Cover has stored.
+func (k *Keyring) Covered(kind Kind, kid string, exp time.Time) {
+	need := roundUp(exp)
+	behind := func() bool {
+		e := k.current.Load().rings[kind].byID[kid]
+		return e != nil && e.LastExp.Before(need)
+	}
+	if !behind() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if behind() {
+		k.replace(kind, k.current.Load().rings[kind].covering(kid, need), 0)
+	}
+}
+
+// roundUp adds between one and two hours. The spare hour outlasts every tolerance for expired tokens, the full hour
+// saves writes.
+func roundUp(exp time.Time) time.Time { return exp.Add(2 * time.Hour).Truncate(time.Hour) }
+
+// replace publishes a new ring; k.mu is held. epochs is 1 when a secret was added or removed.
+func (k *Keyring) replace(kind Kind, r ring, epochs uint64) {
+	old := k.current.Load()
+	next := &snapshot{epoch: old.epoch + epochs, rings: make(map[Kind]ring, len(kinds))}
+	for name, ring := range old.rings {
+		next.rings[name] = ring
+	}
+	next.rings[kind] = r
+	k.current.Store(next)
+}
+
+// State says what a secret is used for.
+type State string
+
+// The states.
+const (
+	Signing   State = "signing"
+	Verifying State = "verifying"
+	Expired   State = "expired" // kept until the next rotation
+)
+
+// Status describes a secret without revealing it. Times are zero when they do not apply.
+type Status struct {
+	Kind    Kind
+	ID      string
+	State   State
+	Created time.Time
+	Retired time.Time // when it stopped signing
+	LastExp time.Time // no token that it signed is valid later
+	Until   time.Time // when it stops verifying
+}
+
+// List describes all secrets, by kind, the newest first.
+func (k *Keyring) List() []Status {
+	now, current := k.options.Now(), k.current.Load()
+	var list []Status
+	for _, kind := range kinds {
+		for _, e := range current.rings[kind].entries {
+			s := Status{Kind: kind, ID: e.ID, State: Signing, Created: e.Created, Retired: e.Retired, LastExp: e.LastExp}
+			if !e.Retired.IsZero() {
+				s.State, s.Until = Verifying, e.until(k.options.Grace)
+			}
+			if !e.usable(now, k.options.Grace) {
+				s.State = Expired
+			}
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func known(kind Kind) bool { return slices.Contains(kinds, kind) }

@@ -275,6 +275,11 @@ func TestNone_RebindingAndForeignPages(t *testing.T) {
 	if a := do(t, r); a.StatusCode != 403 || a.Header.Get("Access-Control-Allow-Methods") != "" {
 		t.Errorf("preflight of a foreign page: %s %v", a.Status, a.Header)
 	}
+	// On a loopback listener no other name is right, whatever is allowed elsewhere.
+	named := start(t, t.TempDir(), func(c *config.Config) { open(c); c.Server.AllowedHosts = []string{"node.example.com"} })
+	r = request(t, http.MethodGet, named.url("/admin-api/contexts"), nil)
+	r.Host = "node.example.com"
+	expect(t, do(t, r), 403, `{"error":"the Host header is not an allowed name"}`)
 	// X-Auth headers mean nothing here.
 	r = request(t, http.MethodGet, n.url("/admin-api/contexts"), nil)
 	r.Header.Set("X-Auth-Key", "root")
@@ -312,6 +317,15 @@ func TestProxy_DirectCallsOverTheWire(t *testing.T) {
 		if a := raw(t, n.addr, method, []byte(text)); a.StatusCode != 404 || a.Header.Get("Location") != "" {
 			t.Errorf("%s: %s %v, want 404 and no redirect", name, a.Status, a.Header)
 		}
+	}
+}
+
+func TestProxy_NoHTTP2WithoutTLS(t *testing.T) {
+	// A connection that turns into HTTP/2 behind a proxy carries requests that the gate never saw.
+	n := start(t, t.TempDir(), nil)
+	a := raw(t, n.addr, "PRI", []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
+	if a.ProtoMajor != 1 || a.StatusCode < 400 {
+		t.Errorf("the preface of HTTP/2: %s %s", a.Proto, a.Status)
 	}
 }
 

@@ -66,7 +66,6 @@ func (a *App) serve(name string, l net.Listener, h http.Handler) netip.AddrPort 
 	})
 	s := serve.New(name, l, h, httpapi.MaxHeader, a.log)
 	s.HTTP.Protocols = protocols()
-	s.HTTP.DisableGeneralOptionsHandler = true // OPTIONS * goes past the guard otherwise
 	a.servers = append(a.servers, s)
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	if !ok {

@@ -417,6 +417,10 @@ func TestWithoutAssertions_HostIsChecked(t *testing.T) {
 			t.Errorf("the client's own X-Auth-Expires is believed: %v", d.Caller.Expires)
 		}
 	}
+	placeholder := append(without(lines, "X-Auth-Permissions"), "X-Auth-Permissions: {http.reverse_proxy.header.X-Auth-Permissions}")
+	if _, err := g.Decide(arrived(t, blobs, placeholder...)); fault.CodeOf(err) != fault.Unauthenticated {
+		t.Errorf("placeholder as permissions: %v, want unauthenticated", err)
+	}
 	r := arrived(t, blobs, append(lines, "X-Auth-Key: root")...)
 	if _, err := g.Decide(r); fault.CodeOf(err) != fault.Unauthenticated {
 		t.Errorf("doubled key without assertions: %v", err)

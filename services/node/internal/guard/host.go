@@ -26,7 +26,7 @@ func (g *Guard) local(r *http.Request) error {
 		return err
 	}
 	for _, origin := range r.Header["Origin"] {
-		if host := originHost(origin); host == "" || !loopback(host) && host != hostName(r.Host) {
+		if host := originHost(origin); !loopback(host) && host != hostName(r.Host) {
 			return forbid(errOrigin, origin)
 		}
 	}
@@ -60,7 +60,8 @@ func hostName(hostport string) string {
 	return strings.ToLower(name)
 }
 
-// originHost returns the host of an Origin header, "" if it has none ("null").
+// originHost returns the host of an Origin header, "" if it has none ("null"), which no Host header that was let
+// through equals.
 func originHost(origin string) string {
 	u, err := url.Parse(origin)
 	if err != nil {

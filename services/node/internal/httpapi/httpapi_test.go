@@ -321,8 +321,8 @@ func TestDownload_SilentReaderIsCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Minute) // reads nothing; the node gives up and closes
-		if _, err := io.ReadAll(conn); err != nil {
-			t.Fatal(err)
+		if rest, err := io.ReadAll(conn); err != nil || int64(len(rest)) >= info.Size-100 {
+			t.Errorf("after five minutes of silence the client got %d bytes more, %v", len(rest), err)
 		}
 		synctest.Wait() // the log line comes after the answer
 		if !strings.Contains(out.String(), `"route":"/admin-api/blobs/{blob_id}"`) {
@@ -349,4 +349,41 @@ func TestHandler_SlowWorkIsNoSilence(t *testing.T) {
 			t.Errorf("%d %s", status, body)
 		}
 	})
+}
+
+// deadlines is a writer that records what is set on its connection.
+type deadlines struct {
+	http.ResponseWriter
+	read, write []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = append(d.read, t); return nil }
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.write = append(d.write, t); return nil }
+
+func TestProgress_EndOfTheBodyEndsItsDeadline(t *testing.T) {
+	// A deadline that stays would end the context of a handler that works on after the body, as if the client had left.
+	a, _ := newAPI(t)
+	now := time.Unix(1_800_000_000, 0)
+	a.Now = func() time.Time { now = now.Add(time.Second); return now }
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/admin-api/identity/context", strings.NewReader("{}"))
+	r.Host = "localhost"
+	d := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	handler(t, a).ServeHTTP(d, r)
+	if n := len(d.read); n < 3 || !d.read[n-1].IsZero() {
+		t.Fatalf("read deadlines %v, want some and none at last", d.read)
+	}
+	for i := 1; i < len(d.read)-1; i++ {
+		if !d.read[i].After(d.read[i-1]) {
+			t.Errorf("deadline %d does not move: %v", i, d.read)
+		}
+	}
+	if len(d.write) == 0 || !d.write[0].After(now.Add(-time.Minute)) {
+		t.Errorf("write deadlines %v", d.write)
+	}
+	none := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	handler(t, a).ServeHTTP(none, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/admin-api/health", nil))
+	if len(none.read) > 0 {
+		t.Errorf("a request without a body got read deadlines %v", none.read)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestFlippedByte_NeverPanics(t *testing.T) {
 	for at := 0; at < len(good); at += page {
 		// id, flags, count, overflow, then fields of the first elements, then keys and values
 		for _, offset := range []int{0, 3, 8, 10, 11, 12, 13, 16, 20, 21, 24, 28, 32, 36, 44, 48, 200, page / 2, page - 20} {
-			for _, mask := range []byte{0x01, 0x03, 0x55, 0x80} {
+			for _, mask := range []byte{0x03, 0x80} {
 				content := bytes.Clone(good)
 				content[at+offset] ^= mask
 				if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -79,6 +80,53 @@ func exercise(t *testing.T, path string) bool {
 		t.Errorf("Close = %v", err)
 	}
 	return true
+}
+
+// TestCheck_FindsWhatOpenDoesNotRead damages a page that holds keys. Copies of it may lie in free pages, where
+// nobody minds; one of them is in use.
+func TestCheck_FindsWhatOpenDoesNotRead(t *testing.T) {
+	good, key, page := valid(t), []byte("key-0501"), os.Getpagesize()
+	for name, offset := range map[string]int{"page id": 0, "page type": 8, "count": 10, "position of a key": 20, "key": -1} {
+		found := 0
+		for at := bytes.Index(good, key); at >= 0; {
+			damaged := at
+			if offset >= 0 {
+				damaged = at/page*page + offset
+			}
+			if finds(t, flip(bytes.Clone(good), damaged)) {
+				found++
+			}
+			next := bytes.Index(good[at+1:], key)
+			if next < 0 {
+				break
+			}
+			at += 1 + next
+		}
+		if found != 1 {
+			t.Errorf("%s: Check found %d of the damaged pages, want the one in use", name, found)
+		}
+	}
+}
+
+// finds opens a damaged file, which must succeed, and reports whether Check finds the damage.
+func finds(t *testing.T, content []byte) bool {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "auth.db")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, path)
+	err := db.Check()
+	if err != nil && (!errors.Is(err, bolt.ErrCorrupt) || !strings.Contains(err.Error(), path)) {
+		t.Errorf("Check = %v, want ErrCorrupt with the path", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := db.Check(); !errors.Is(err, kv.ErrClosed) {
+		t.Errorf("Check after Close = %v, want ErrClosed", err)
+	}
+	return err != nil
 }
 
 // TestTruncatedWhileOpen_IsAnError pins that pages which vanish under the memory map do not end the process.

@@ -86,7 +86,7 @@ func TestKill9_KeepsEverythingAcknowledged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "auth.db")
 	acknowledged := make([]int, childWriters)
 	for round := range 20 {
-		killWhileCounting(t, path, rand.IntN(2000), acknowledged)
+		killWhileCounting(t, path, rand.IntN(500), acknowledged)
 		db := open(t, path)
 		for w, least := range acknowledged {
 			n := 0

@@ -1,0 +1,182 @@
+package app_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/id"
+)
+
+func hash(b []byte) id.ID { return sha256.Sum256(b) }
+
+// blobCalls returns a function that calls below /admin-api/blobs.
+func (n *node) blobCalls(t *testing.T) func(method, path string, body []byte) answer {
+	return func(method, path string, body []byte) answer {
+		t.Helper()
+		return do(t, request(t, method, n.url("/admin-api/blobs"+path), bytes.NewReader(body)))
+	}
+}
+
+// The blob checks of the node contract.
+func TestContract_Blobs(t *testing.T) {
+	n := start(t, t.TempDir(), open)
+	send := n.blobCalls(t)
+	small := []byte("8 bytes.")
+	chunk := hash(small)
+	smallID := hash(chunk[:])
+	expect(t, send("PUT", "", small), 200, fmt.Sprintf(`{"data":{"blob_id":%q,"size":8}}`, smallID))
+	expect(t, send("POST", "", small), 200, fmt.Sprintf(`{"data":{"blob_id":%q,"size":8}}`, smallID))
+
+	big := make([]byte, 3<<20)
+	for i := range big {
+		big[i] = byte(i >> 10)
+	}
+	var digests []byte
+	for i := range 3 {
+		d := hash(big[i<<20 : (i+1)<<20])
+		digests = append(digests, d[:]...)
+	}
+	bigID := hash(digests)
+	bigHash := hash(big)
+	expect(t, send("PUT", "?hash="+bigHash.String()+"&context_id="+id.ID{7}.String(), big), 200, fmt.Sprintf(`{"data":{"blob_id":%q,"size":3145728}}`, bigID))
+	whole := send("GET", "/"+bigID.String()+"?context_id="+id.ID{7}.String(), nil)
+	if whole.StatusCode != 200 || whole.body != string(big) {
+		t.Errorf("GET: %s, %d bytes", whole.Status, len(whole.body))
+	}
+
+	head := send("HEAD", "/"+bigID.String(), nil)
+	hexHash := hex.EncodeToString(bigHash[:])
+	for name, want := range map[string]string{
+		"Content-Length": "3145728", "Content-Type": "application/octet-stream", "ETag": `"` + hexHash + `"`, "Cache-Control": "public, max-age=3600",
+		"X-Blob-ID": bigID.String(), "X-Blob-Hash": hexHash, "X-Blob-MIME-Type": "application/octet-stream", "Vary": "Authorization",
+	} {
+		for method, a := range map[string]answer{"HEAD": head, "GET": whole} {
+			if got := a.Header.Get(name); got != want {
+				t.Errorf("%s: %s = %q, want %q", method, name, got, want)
+			}
+		}
+	}
+	if head.StatusCode != 200 || head.body != "" {
+		t.Errorf("HEAD: %s %q", head.Status, head.body)
+	}
+	for _, name := range []string{"X-Blob-ID", "X-Blob-Hash", "X-Blob-MIME-Type", "ETag", "Content-Length"} {
+		if !strings.Contains(head.Header.Get("Access-Control-Expose-Headers"), name) {
+			t.Errorf("%s is not exposed to scripts", name)
+		}
+	}
+
+	var list struct {
+		Data struct{ Blobs []map[string]any }
+	}
+	a := send("GET", "", nil)
+	if err := json.Unmarshal([]byte(a.body), &list); err != nil || len(list.Data.Blobs) != 2 || len(list.Data.Blobs[0]) != 2 {
+		t.Errorf("list: %s, %v, want the two blobs and no chunks", a.body, err)
+	}
+	expect(t, send("GET", "/"+bigID.String()+"/info", nil), 200,
+		fmt.Sprintf(`{"data":{"blob_id":%q,"size":3145728,"hash":%q,"mime_type":"application/octet-stream","refcount":0}}`, bigID, hexHash))
+
+	expect(t, send("DELETE", "/"+bigID.String(), nil), 200, fmt.Sprintf(`{"blob_id":%q,"deleted":true}`, bigID))
+	expect(t, send("HEAD", "/"+bigID.String(), nil), 404, "")
+	expect(t, send("GET", "/"+bigID.String(), nil), 404, `{"error":"Blob not found locally or in network"}`)
+	expect(t, send("GET", "/"+bigID.String()+"/info", nil), 404, `{"error":"Blob not found locally or in network"}`)
+	expect(t, send("DELETE", "/"+bigID.String(), nil), 404, `{"error":"Blob not found"}`)
+}
+
+func TestBlobs_Refusals(t *testing.T) {
+	n := start(t, t.TempDir(), open)
+	send := n.blobCalls(t)
+	small, other := []byte("8 bytes."), hash([]byte("other")).String()
+	for _, method := range []string{"GET", "DELETE"} {
+		expect(t, send(method, "/bad-id", nil), 400, `{"error":"Invalid blob ID format"}`)
+	}
+	expect(t, send("HEAD", "/bad-id", nil), 400, "")
+	expect(t, send("PUT", "?hash=zzz", small), 400, `{"error":"The provided hash is not a valid format"}`)
+	expect(t, send("PUT", "?context_id=0", small), 400, `{"error":"The provided context_id is not a valid format"}`)
+	expect(t, send("PUT", "?hash="+other+"&hash="+other, small), 400, `{"error":"The provided hash is not a valid format"}`)
+	expect(t, send("PUT", "?hash="+other+";x", small), 400, `{"error":"the query is malformed"}`)
+	files := n.files(t)
+	expect(t, send("PUT", "?hash="+other, []byte("something else")), 400, `{"error":"blob hash mismatch"}`)
+	if got := n.files(t); got != files {
+		t.Errorf("a refused blob left %d files", got-files)
+	}
+}
+
+func TestBlobs_DeletingOneKeepsWhatItShares(t *testing.T) {
+	n := start(t, t.TempDir(), open)
+	send, big := n.blobCalls(t), make([]byte, 1<<20)
+	first, second := append(bytes.Clone(big[:1<<20]), 1), append(bytes.Clone(big[:1<<20]), 2)
+	var ids []string
+	for _, content := range [][]byte{first, second} {
+		var put struct {
+			Data struct {
+				ID string `json:"blob_id"`
+			}
+		}
+		if err := json.Unmarshal([]byte(send("PUT", "", content).body), &put); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, put.Data.ID)
+	}
+	expect(t, send("DELETE", "/"+ids[0], nil), 200, fmt.Sprintf(`{"blob_id":%q,"deleted":true}`, ids[0]))
+	if a := send("GET", "/"+ids[1], nil); a.body != string(second) {
+		t.Errorf("the blob that shared a chunk with a deleted one: %s, %d bytes", a.Status, len(a.body))
+	}
+}
+
+func TestBlobs_RangesAndConditions(t *testing.T) {
+	n := start(t, t.TempDir(), open)
+	content := []byte("<html><script>alert(1)</script>")
+	chunk := hash(content)
+	path := n.url("/admin-api/blobs/" + id.ID(sha256.Sum256(chunk[:])).String())
+	do(t, request(t, http.MethodPut, n.url("/admin-api/blobs"), bytes.NewReader(content)))
+	etag := `"` + hex.EncodeToString(chunk[:]) + `"`
+	for _, tt := range []struct {
+		header, value string
+		status        int
+		body          string
+	}{
+		{"Range", "bytes=6-13", 206, "<script>"},
+		{"Range", "bytes=-9", 206, "</script>"},
+		{"Range", "bytes=100-", 416, ""},
+		{"If-None-Match", etag, 304, ""},
+		{"If-None-Match", `"other"`, 200, string(content)},
+		{"If-Range", `"other"`, 200, string(content)},
+	} {
+		r := request(t, http.MethodGet, path, nil)
+		r.Header.Set(tt.header, tt.value)
+		if tt.header == "If-Range" {
+			r.Header.Set("Range", "bytes=0-1")
+		}
+		a := do(t, r)
+		if a.StatusCode != tt.status || a.body != tt.body && tt.status != 416 {
+			t.Errorf("%s: %s: %s %q, want %d %q", tt.header, tt.value, a.Status, a.body, tt.status, tt.body)
+		}
+	}
+	// An uploaded page must not become a page of the dashboard's origin.
+	a := do(t, request(t, http.MethodGet, path, nil))
+	if a.Header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(a.Header.Get("Content-Security-Policy"), "sandbox") {
+		t.Errorf("headers of an uploaded page: %v", a.Header)
+	}
+}
+
+func TestBlobs_Limit(t *testing.T) {
+	n := start(t, t.TempDir(), func(c *config.Config) { open(c); c.Blobstore.MaxBlobSize = 10 })
+	put := func(body io.Reader) answer { return do(t, request(t, http.MethodPut, n.url("/admin-api/blobs"), body)) }
+	if a := put(strings.NewReader("0123456789")); a.StatusCode != 200 {
+		t.Errorf("at the limit: %s", a.Status)
+	}
+	files := n.files(t)
+	expect(t, put(strings.NewReader("0123456789a")), 413, `{"error":"the blob is larger than the node's limit"}`)
+	expect(t, put(io.MultiReader(strings.NewReader("0123456789a"))), 413, `{"error":"the blob is larger than the node's limit"}`) // without a length
+	if got := n.files(t); got != files {
+		t.Errorf("a refused blob left %d files", got-files)
+	}
+}
