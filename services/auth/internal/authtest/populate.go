@@ -37,7 +37,7 @@ func (s *Service) Populate(t testing.TB, n, sample int, permissions ...string) [
 					Name: "Context Client - seed", CreatedBy: root,
 				}
 				family := s.Issuer.Begin(login.Grant{Key: key.ID, Permissions: permissions, ClientName: key.Name, Peer: "192.0.2.1"})
-				family.ID = fmt.Sprintf("%08x-5eed-4000-a000-000000000000", i)
+				family.ID = fmt.Sprintf("%02x%06x-5eed-4000-a000-000000000000", i%256, i) // sweeps go by the first two digits
 				if err := errors.Join(tx.CreateKey(key, permissions), tx.CreateFamily(family)); err != nil {
 					return err
 				}
