@@ -163,7 +163,8 @@ link_is_read_only() {
 }
 
 # The scenarios of deploy/e2e against this stack: wallet login, refresh, refusals, blobs. The account is the one above.
-scenarios() { MERO_E2E_URL=$url GOWORK=off go -C deploy/e2e test -count=1 -timeout 5m .; }
+# The upload of seventy seconds is left to the native run, whose nginx has the same configuration.
+scenarios() { MERO_E2E_URL=$url GOWORK=off go -C deploy/e2e test -count=1 -timeout 5m -skip TricklesForSeventySeconds .; }
 
 restart() {
     "${compose[@]}" down >>"$work/compose.log" 2>&1 && start_stack
