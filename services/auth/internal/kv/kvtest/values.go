@@ -195,7 +195,7 @@ func testCopies(t *testing.T, db kv.DB) {
 		if err := tx.Put("b", "k", given); err != nil {
 			return err
 		}
-		copy(given, "XXXXX") // the store must have taken a copy
+		copy(given, "-----") // the store must have taken a copy
 		got, err := tx.Get("b", "k")
 		if err != nil || !bytes.Equal(got, []byte("value")) {
 			t.Errorf("Get in the same transaction = %q, %v, want \"value\"", got, err)
