@@ -74,8 +74,28 @@ func TestStop_LetsARunningUploadEnd(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir(), open)
 	body, feed := io.Pipe()
+	r := request(t, http.MethodPut, n.url("/admin-api/blobs"), body)
+	// The transport asks for the body only once the handler reads it, so that the first write below returns when the
+	// upload is running: a connection that the server has not accepted yet ends with its listener.
+	r.Header.Set("Expect", "100-continue")
+	patient := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Hour}}
+	t.Cleanup(patient.CloseIdleConnections)
 	result := make(chan answer, 1)
-	go func() { result <- do(t, request(t, http.MethodPut, n.url("/admin-api/blobs"), body)) }()
+	go func() {
+		defer close(result)
+		res, err := patient.Do(r)
+		if err != nil {
+			t.Error(err)
+			_ = body.CloseWithError(err)
+			return
+		}
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		result <- answer{res, string(text)}
+	}()
 	if _, err := feed.Write([]byte("first half, ")); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +114,7 @@ func TestStop_LetsARunningUploadEnd(t *testing.T) {
 	if err := feed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if a := <-result; a.StatusCode != 200 || !strings.Contains(a.body, `"size":23`) {
+	if a, ok := <-result; ok && (a.StatusCode != 200 || !strings.Contains(a.body, `"size":23`)) {
 		t.Errorf("the upload: %s %s", a.Status, a.body)
 	}
 	if err := <-stopped; err != nil {
