@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -75,7 +77,9 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	proof, err := p.Authenticate(ctx, provider.Attempt{PublicKey: r.PublicKey, Data: r.ProviderData, Bootstrap: opens})
+	proof, err := p.Authenticate(ctx, provider.Attempt{
+		PublicKey: r.PublicKey, Data: r.ProviderData, Bootstrap: opens, UseChallenge: s.UseChallenge,
+	})
 	if err != nil {
 		return Pair{}, Classify(err)
 	}
@@ -92,8 +96,22 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 		s.Bootstrap.Closed(ctx)
 		s.Log.InfoContext(ctx, "the first root key was created", "key_id", family.Key, "provider", p.Name())
 	}
+	if proof.Changed {
+		s.Log.InfoContext(ctx, "a password was changed; the user's other sessions are ended", "key_id", family.Key, "provider", p.Name())
+	}
 	return s.Issuer.Sign(family)
 }
+
+// UseChallenge is [provider.Attempt.UseChallenge] over the store: of any number of uses of a challenge, one succeeds.
+func (s *Service) UseChallenge(ctx context.Context, c challenge.Claims) error {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.UseChallenge(c.ID, c.Expires) })
+	if errors.Is(err, store.ErrUsed) {
+		return fmt.Errorf("%w: %s", provider.ErrRejected, challengeUsed)
+	}
+	return err
+}
+
+const challengeUsed = "the challenge was used already, ask for a new one"
 
 // proven is a login whose identity the provider has proved.
 type proven struct {
@@ -122,7 +140,7 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	if key.NodeURL != "" && !sameHost(key.NodeURL, l.ClientName) {
 		return family, false, errOtherNode
 	}
-	if err := renewHash(tx, l.provider, l.proof); err != nil {
+	if err := s.renewHash(tx, l.provider, l.proof); err != nil {
 		return family, false, err
 	}
 	permissions, err := tx.Permissions(key.ID)
@@ -167,6 +185,7 @@ func (s *Service) opens(ctx context.Context, r Request) (presented string, open 
 var (
 	errNotAuthorized = fault.New(fault.Unauthenticated, "authentication failed: this identity has no key on this node")
 	errOtherNode     = fault.New(fault.Unauthenticated, "authentication failed: the key is not valid for this node")
+	errChanged       = fault.New(fault.Unauthenticated, "authentication failed: the password was changed meanwhile")
 	errKeyRevoked    = fault.New(fault.Unauthenticated, "authentication failed: the key has been revoked")
 )
 
@@ -228,17 +247,28 @@ func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	return key, tx.PutAccount(g.Provider, store.Account{Name: g.Proof.Account, Key: key.ID, PHC: g.Proof.PasswordHash})
 }
 
-// renewHash stores a known account's new hash, unless the account has got another one since it was verified.
-func renewHash(tx *store.Tx, providerName string, proof provider.Proof) error {
+// renewHash stores a known account's new hash, unless the account has got another one since it was verified. The hash
+// of a new password ends the sessions of the account's key.
+func (s *Service) renewHash(tx *store.Tx, providerName string, proof provider.Proof) error {
 	if proof.Replaces == "" {
 		return nil
 	}
 	account, err := tx.Account(providerName, proof.Account)
-	if err != nil || account.PHC != proof.Replaces {
+	if err != nil {
 		return err
 	}
+	if account.PHC != proof.Replaces {
+		if proof.Changed {
+			return errChanged
+		}
+		return nil
+	}
 	account.PHC = proof.PasswordHash
-	return tx.PutAccount(providerName, account)
+	if err := tx.PutAccount(providerName, account); err != nil || !proof.Changed {
+		return err
+	}
+	_, err = tx.RevokeFamilies(account.Key, s.Now())
+	return err
 }
 
 // randomKeyID returns 256 random bits in hex, the shape of the derived ids of wallets.
@@ -267,7 +297,7 @@ func tokenFault(err error) error {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, bootstrap.ErrClosed):
 		return errNotAuthorized
 	case errors.Is(err, store.ErrUsed):
-		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: the challenge was used already, ask for a new one")
+		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: "+challengeUsed)
 	case errors.Is(err, store.ErrExists):
 		return errKeyRevoked
 	case errors.Is(err, bootstrap.ErrWrong):
