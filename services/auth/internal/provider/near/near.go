@@ -56,7 +56,7 @@ func (p *Provider) Info() provider.Info {
 			"wallet_url":    p.Config.WalletURL,
 			"helper_url":    p.Config.HelperURL,
 			"recipients":    recipients,
-			"callback_urls": slices.Concat([]string{}, p.Config.CallbackURLs),
+			"callback_urls": append([]string{}, p.Config.CallbackURLs...),
 		},
 	}
 	switch {
@@ -70,7 +70,7 @@ func (p *Provider) Info() provider.Info {
 
 // recipients are those that a signed message may name, the one to prefer first.
 func (p *Provider) recipients() []string {
-	list := slices.Concat([]string{}, p.Config.Recipients)
+	list := append([]string{}, p.Config.Recipients...) // a list in JSON, also when empty
 	if p.Config.AllowLegacyRecipient && !slices.Contains(list, legacyRecipient) {
 		list = append(list, legacyRecipient)
 	}
