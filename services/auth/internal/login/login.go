@@ -77,29 +77,41 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	proof, err := p.Authenticate(ctx, provider.Attempt{
-		PublicKey: r.PublicKey, Data: r.ProviderData, Bootstrap: opens, UseChallenge: s.UseChallenge,
-	})
-	if err != nil {
-		return Pair{}, Classify(err)
+	l := proven{Request: r, provider: p.Name(), opens: opens, secret: secretText}
+	family, created, err := s.enter(ctx, p, &l)
+	if errors.Is(err, errChanged) {
+		// Another login renewed the hash, or the password was changed, while this password was checked: check again.
+		family, created, err = s.enter(ctx, p, &l)
 	}
-	var family store.Family
-	created := false
-	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		family, created, err = s.begin(tx, proven{r, p.Name(), proof, opens, secretText})
-		return err
-	})
 	if err != nil {
-		return Pair{}, tokenFault(err)
+		return Pair{}, err
 	}
 	if created {
 		s.Bootstrap.Closed(ctx)
 		s.Log.InfoContext(ctx, "the first root key was created", "key_id", family.Key, "provider", p.Name())
 	}
-	if proof.Changed {
+	if l.proof.Changed {
 		s.Log.InfoContext(ctx, "a password was changed; the user's other sessions are ended", "key_id", family.Key, "provider", p.Name())
 	}
 	return s.Issuer.Sign(family)
+}
+
+// enter has the provider prove the identity and begins a session of it. Errors are classified.
+func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (family store.Family, created bool, err error) {
+	l.proof, err = p.Authenticate(ctx, provider.Attempt{
+		PublicKey: l.PublicKey, Data: l.ProviderData, Bootstrap: l.opens, UseChallenge: s.UseChallenge,
+	})
+	if err != nil {
+		return family, false, Classify(err)
+	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		family, created, err = s.begin(tx, *l)
+		return err
+	})
+	if err != nil {
+		return store.Family{}, false, tokenFault(err)
+	}
+	return family, created, nil
 }
 
 // UseChallenge is [provider.Attempt.UseChallenge] over the store: of any number of uses of a challenge, one succeeds.
@@ -247,20 +259,19 @@ func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	return key, tx.PutAccount(g.Provider, store.Account{Name: g.Proof.Account, Key: key.ID, PHC: g.Proof.PasswordHash})
 }
 
-// renewHash stores a known account's new hash, unless the account has got another one since it was verified. The hash
-// of a new password ends the sessions of the account's key.
+// renewHash refuses a password that is no longer the stored one, and stores its new hash if there is one. The hash of
+// a new password ends the sessions of the account's key.
 func (s *Service) renewHash(tx *store.Tx, providerName string, proof provider.Proof) error {
-	if proof.Replaces == "" {
+	if proof.Verified == "" {
 		return nil
 	}
 	account, err := tx.Account(providerName, proof.Account)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if account.PHC != proof.Replaces {
-		if proof.Changed {
-			return errChanged
-		}
+	case account.PHC != proof.Verified:
+		return errChanged
+	case proof.PasswordHash == "":
 		return nil
 	}
 	account.PHC = proof.PasswordHash

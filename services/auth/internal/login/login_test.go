@@ -534,9 +534,10 @@ func TestToken_RenewedHashDoesNotUndoAPasswordChange(t *testing.T) {
 	changed := store.Account{Name: "alice", Key: keyID, PHC: "$argon2id$of-the-new-password"}
 	f.update(t, func(tx *store.Tx) error { return tx.PutAccount("user_password", changed) })
 	f.Providers = []provider.Provider{proving{provider.Proof{
-		KeyID: keyID, Account: "alice", PasswordHash: "$argon2id$of-the-old-password", Replaces: old,
+		KeyID: keyID, Account: "alice", PasswordHash: "$argon2id$of-the-old-password", Verified: old,
 	}}}
-	f.login(t, byPassword(t, "alice", "correct horse", nil))
+	_, err = f.Token(t.Context(), byPassword(t, "alice", "correct horse", nil))
+	refusal{fault.Unauthenticated, "", "the password was changed meanwhile"}.check(t, "a login by the old password", err)
 	if _, phc, _, err := f.account(t.Context(), "alice"); phc != changed.PHC || err != nil {
 		t.Errorf("the stored hash is %s, %v, want that of the changed password", phc, err)
 	}

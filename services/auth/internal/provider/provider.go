@@ -66,14 +66,14 @@ type Proof struct {
 	// tokens. Nil for providers that use none, or have spent it ([Attempt.Spend]).
 	Challenge *challenge.Claims
 
-	// PasswordHash is the PHC string to store: with a new account or, when Replaces is set, with the known one.
-	// Empty for all but password providers.
+	// PasswordHash is the PHC string to store: with a new account or, when Verified is set, in place of that one, which
+	// was made with other parameters than today's or of another password (Changed). Empty for all but password
+	// providers, and when nothing is to be stored.
 	PasswordHash string
 
-	// Replaces is the stored PHC string that PasswordHash takes the place of, because it was made with other
-	// parameters than today's, or because of Changed. Whoever stores it compares first: the password may have changed
-	// meanwhile.
-	Replaces string
+	// Verified is the stored PHC string that the password was found right by; empty for a new account. The transaction
+	// that acts on the proof compares it with the stored one: the password may have changed meanwhile.
+	Verified string
 
 	// Changed says that PasswordHash is of a new password, which the user proved to have the right to set: every
 	// session that began before ends.

@@ -110,17 +110,17 @@ func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provid
 	if !found || !ok {
 		return provider.Proof{}, errWrong
 	}
-	proof := provider.Proof{KeyID: keyID, PublicKey: name, Account: name}
+	proof := provider.Proof{KeyID: keyID, PublicKey: name, Account: name, Verified: phc}
 	switch {
 	case replacement != nil:
 		if proof.PasswordHash, err = p.newHash(ctx, *replacement); err != nil {
 			return provider.Proof{}, err
 		}
-		proof.Replaces, proof.Changed = phc, true
+		proof.Changed = true
 	case p.NeedsRehash(phc):
 		// Without a new hash the old one stays, which is no reason to refuse.
 		if renewed, err := p.newHash(ctx, password); err == nil {
-			proof.PasswordHash, proof.Replaces = renewed, phc
+			proof.PasswordHash = renewed
 		}
 	}
 	return proof, nil
