@@ -141,6 +141,10 @@ func (c *Client) Call(ctx context.Context, method string, params any) (json.RawM
 		// Somebody who hangs up says nothing about the server, and must not be able to open the breaker.
 		c.breaker.done(probe, unknown)
 		return nil, fmt.Errorf("%s: %w", c.options.Name, caller.Err())
+	case errors.Is(err, errTooLarge):
+		// It may be the work of whoever chose what is asked, such as a contract; and it took no time.
+		c.failures.Add(1)
+		c.breaker.done(probe, unknown)
 	default:
 		c.failures.Add(1)
 		c.breaker.done(probe, failed)
@@ -174,7 +178,9 @@ func (c *Client) exchange(ctx context.Context, method string, params any) (json.
 				return nil, c.unavailable(wrong.Error())
 			}
 			return result, err
-		case errors.Is(err, errTooLarge), try == maxTries, !wait(ctx, pause):
+		case errors.Is(err, errTooLarge):
+			return nil, fmt.Errorf("%s: %w: %w", c.options.Name, ErrUnavailable, err)
+		case try == maxTries, !wait(ctx, pause):
 			return nil, c.unavailable(c.redact(err))
 		}
 		pause *= 2

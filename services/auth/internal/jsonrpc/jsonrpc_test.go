@@ -422,6 +422,19 @@ func TestBreaker_CallersWhoHangUp(t *testing.T) {
 	}
 }
 
+// What is asked may be of a stranger's making, and so may the length of the answer: it must not keep the others out.
+func TestBreaker_HugeAnswers(t *testing.T) {
+	s := jsonrpctest.Start(t, jsonrpctest.Result(`"`+strings.Repeat("a", 1<<20)+`"`))
+	c, _ := newClient(t, s)
+	for range 10 {
+		_, err := call(t, c)
+		wantUnavailable(t, "huge", err, "longer than")
+	}
+	if h := c.Health(); h.State != jsonrpc.Closed || h.Failures != 10 {
+		t.Errorf("Health = %+v, want a closed breaker and 10 failures", h)
+	}
+}
+
 func TestCall_ParametersThatCannotBeWritten(t *testing.T) {
 	s := jsonrpctest.Start(t, jsonrpctest.Result(`1`))
 	c, _ := newClient(t, s)

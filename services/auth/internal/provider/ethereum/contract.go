@@ -22,6 +22,10 @@ const maxContractSignature = 4 << 10
 // contractTimeout bounds the three questions to the RPC node together.
 const contractTimeout = 2 * jsonrpc.DefaultTimeout
 
+// contractGas bounds the work that a contract, which may be anybody's, can make the node do. Wallets need a few hundred
+// thousand, those that check another curve in code a few million.
+const contractGas = 10_000_000
+
 // word is the unit of the contract ABI in bytes.
 const word = 32
 
@@ -53,7 +57,9 @@ func (p *Provider) verifyContract(ctx context.Context, account address, chainID 
 	} else if len(b) == 0 {
 		return fmt.Errorf("%w: %w", provider.ErrRejected, notSignedBy(account))
 	}
-	call := map[string]string{"to": account.lower(), "data": "0x" + hex.EncodeToString(callData(hash, signature))}
+	call := map[string]string{
+		"to": account.lower(), "data": "0x" + hex.EncodeToString(callData(hash, signature)), "gas": "0x" + strconv.FormatUint(contractGas, 16),
+	}
 	answer, err := p.ask(ctx, "eth_call", call, "latest")
 	if refused, is := errors.AsType[*jsonrpc.Error](err); is && contractFailed(refused.Code) {
 		return fmt.Errorf("%w: %w", provider.ErrRejected, notSignedBy(account))

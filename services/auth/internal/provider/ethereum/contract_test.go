@@ -94,7 +94,7 @@ func TestAuthenticate_ContractWallet(t *testing.T) {
 	hash := hex.EncodeToString(ethereum.PersonalHash([]byte(in.Message)))
 	word := func(hex string) string { return strings.Repeat("0", 64-len(hex)) + hex }
 	data := "0x1626ba7e" + hash + word("40") + word("84") + signature[2:] + strings.Repeat("0", 56)
-	if want := `[{"data":"` + data + `","to":"` + lower + `"},"latest"]`; string(requests[2].Params) != want {
+	if want := `[{"data":"` + data + `","gas":"0x989680","to":"` + lower + `"},"latest"]`; string(requests[2].Params) != want {
 		t.Errorf("eth_call of\n%s, want\n%s", requests[2].Params, want)
 	}
 }

@@ -93,7 +93,7 @@ func TestAuthenticate_AnswersOfTheRPC(t *testing.T) {
 			if err != nil && got != (provider.Proof{}) {
 				t.Errorf("a refused login has the proof %+v", got)
 			}
-			if text := "authentication failed: the public key has no full access to the account"; tt.want == no && err.Error() != text {
+			if text := "authentication failed: the public key has no full access to the account"; errors.Is(err, no) && err.Error() != text {
 				t.Errorf("the refusal says %q, want %q", err, text)
 			}
 		})
