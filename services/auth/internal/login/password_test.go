@@ -1,11 +1,13 @@
 package login_test
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
@@ -47,6 +49,14 @@ func TestToken_ChangeOfPassword(t *testing.T) {
 		again := f.login(t, byPassword(t, "alice", newPassword, nil))
 		if a, b := read(t, pair.Access), read(t, again.Access); a.Sub != b.Sub || a.Sub == bob || a.Permissions[0] != "admin" {
 			t.Errorf("keys %s and %s, permissions %q: want the same key with its rights", a.Sub, b.Sub, a.Permissions)
+		}
+		page, err := f.Store.Audit.List(t.Context(), audit.Query{Limit: audit.MaxLimit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes := slices.DeleteFunc(page.Events, func(e audit.Event) bool { return e.Action != audit.PasswordChanged })
+		if len(changes) != 1 || changes[0].Subject != read(t, pair.Access).Sub {
+			t.Errorf("the audit tells of %+v, want one change of the key's password", changes)
 		}
 		f.clock.advance(accessLife)
 		for _, ended := range []login.Pair{first, second} {
