@@ -213,7 +213,7 @@ func (a *App) announce(ctx context.Context) error {
 
 func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challenge.Service, providers []provider.Provider) error {
 	issuer := &login.Issuer{
-		Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
+		Store: a.records, Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
 	}
 	policy, err := cors.New(cors.Policy{AllowAll: a.cfg.CORS.AllowAllOrigins, Origins: a.cfg.CORS.AllowedOrigins})
 	if err != nil {

@@ -118,7 +118,7 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
 	f.Service = &login.Service{
 		Store:  records,
-		Issuer: &login.Issuer{Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},
+		Issuer: &login.Issuer{Store: records, Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},
 		Providers: []provider.Provider{
 			wallet{f.challenges}, &password.Provider{Config: config.UserPassword{MemoryKiB: 8, Iterations: 1, MaxConcurrent: 4}, Accounts: f.account},
 		},

@@ -81,7 +81,7 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 	}
 	var family store.Family
 	created := false
-	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.Issuer.Update(ctx, func(tx *store.Tx) (err error) {
 		family, created, err = s.begin(tx, proven{r, p.Name(), proof, opens, secretText})
 		return err
 	})
@@ -92,7 +92,8 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 		s.Bootstrap.Closed(ctx)
 		s.Log.InfoContext(ctx, "the first root key was created", "key_id", family.Key, "provider", p.Name())
 	}
-	return s.Issuer.Sign(family)
+	s.Store.Used(family, s.Now())
+	return s.Issuer.Deliver(ctx, family)
 }
 
 // proven is a login whose identity the provider has proved.
@@ -199,6 +200,8 @@ type RootGrant struct {
 	Proof       provider.Proof
 	Permissions []string
 	NodeURL     string
+	Name        string
+	ExpiresAt   int64  // Unix seconds, 0 = never
 	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
 	Now         time.Time
 }
@@ -208,7 +211,7 @@ type RootGrant struct {
 func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	key := store.Key{
 		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
-		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL,
+		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL, Name: g.Name, ExpiresAt: g.ExpiresAt,
 	}
 	if key.ID == "" {
 		key.ID = randomKeyID()
