@@ -159,7 +159,7 @@ func (a *api) wire(t *testing.T, o apiOptions, log *slog.Logger) {
 		Sessions:       &gate.Sessions{Store: a.store, Tokens: codec, SecretEpoch: secrets.Epoch, Now: a.now},
 		TrustedProxies: o.trusted, Now: a.now, Log: log,
 	}
-	issuer := &login.Issuer{Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: a.now}
+	issuer := &login.Issuer{Store: a.store, Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: a.now}
 	a.login = &login.Service{
 		Store: a.store, Issuer: issuer,
 		Providers: append([]provider.Provider{
