@@ -93,6 +93,7 @@ func (a *App) open(ctx context.Context) error {
 	if a.records, err = store.Open(ctx, db); err != nil {
 		return err
 	}
+	a.records.Limits = store.Limits{Idle: a.cfg.Sessions.IdleTimeout, Age: a.cfg.Sessions.MaxLifetime}
 	if err := a.openSecrets(ctx); err != nil {
 		return err
 	}
@@ -315,6 +316,7 @@ func (a *App) Run(ctx context.Context) error {
 	var rotation error
 	background.Go(func() { rotation = a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
+	background.Go(func() { a.saveUses(ctx) })
 	err := serve.Run(ctx, drainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()
 	background.Wait()

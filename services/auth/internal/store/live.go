@@ -162,7 +162,7 @@ func (tx *Tx) raw(bucket, key string) ([]byte, error) {
 		return nil, fmt.Errorf("%s:%s: %w", bucket, key, ErrNotFound)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s:%s: %w", bucket, key, unavailable(err))
+		return nil, fmt.Errorf("read %s:%s: %w", bucket, key, err)
 	}
 	return raw, nil
 }

@@ -87,7 +87,8 @@ func Open(ctx context.Context, db kv.DB) (*Store, error) {
 
 // Tx is a transaction over the typed records.
 type Tx struct {
-	kv.Tx
+	kv.Tx   // the storage below
+	storage storage
 	touched []string // cells to bump after the commit
 	err     error    // of the function
 
@@ -114,7 +115,7 @@ func (tx *Tx) Audit(e audit.Event) error {
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	t := new(Tx)
 	err := s.db.View(ctx, func(tx kv.Tx) error {
-		t.Tx = tx
+		t.storage.Tx, t.Tx = tx, &t.storage
 		t.err = fn(t)
 		return t.err
 	})
@@ -127,7 +128,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	t := new(Tx)
 	peer, requestID := reqctx.Peer(ctx), reqctx.RequestID(ctx)
 	err := s.db.Update(ctx, func(tx kv.Tx) error {
-		*t = Tx{Tx: tx, audit: s.Audit, peer: peer, requestID: requestID}
+		*t = Tx{Tx: &t.storage, storage: storage{tx}, audit: s.Audit, peer: peer, requestID: requestID}
 		t.err = fn(t)
 		return t.err
 	})
@@ -150,6 +151,24 @@ func (tx *Tx) failure(err error) error {
 	return unavailable(err)
 }
 
+// storage marks the failures of a transaction, whoever below it or beside it reads and writes.
+type storage struct{ kv.Tx }
+
+func (s *storage) Get(bucket, key string) ([]byte, error) {
+	value, err := s.Tx.Get(bucket, key)
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		err = unavailable(err)
+	}
+	return value, err
+}
+
+func (s *storage) Put(bucket, key string, value []byte) error {
+	if err := s.Tx.Put(bucket, key, value); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
 // unavailable marks an error of the storage as one that has nothing to do with what was asked. A caller that left and a
 // mistake of this program are no such errors.
 func unavailable(err error) error {
@@ -167,7 +186,7 @@ func get(tx kv.Tx, bucket, key string, into any) error {
 		return fmt.Errorf("%s:%s: %w", bucket, key, ErrNotFound)
 	}
 	if err != nil {
-		return fmt.Errorf("read %s:%s: %w", bucket, key, unavailable(err))
+		return fmt.Errorf("read %s:%s: %w", bucket, key, err)
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
 		return fmt.Errorf("decode %s:%s: %w", bucket, key, err)
@@ -181,7 +200,7 @@ func put(tx kv.Tx, bucket, key string, value any) error {
 		return fmt.Errorf("encode %s:%s: %w", bucket, key, err)
 	}
 	if err := tx.Put(bucket, key, raw); err != nil {
-		return fmt.Errorf("write %s:%s: %w", bucket, key, unavailable(err))
+		return fmt.Errorf("write %s:%s: %w", bucket, key, err)
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (tx *Tx) sweepBatch(bucket string, ids []string, judge dead) (deleted int, 
 		}
 		for _, n := range doomed {
 			if err := tx.Put(n.bucket, n.key, nil); err != nil {
-				return 0, fmt.Errorf("delete %s:%s: %w", n.bucket, n.key, unavailable(err))
+				return 0, fmt.Errorf("delete %s:%s: %w", n.bucket, n.key, err)
 			}
 		}
 		deleted++

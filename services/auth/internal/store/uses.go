@@ -61,22 +61,18 @@ type uses struct {
 	due    chan struct{}
 }
 
-func (q *uses) push(u *Use) {
-	switch n := q.length.Add(1); n {
-	case maxQueue + 1:
+// push queues u, whose queued the caller has set, and returns how many wait.
+func (q *uses) push(u *Use) int64 {
+	n := q.length.Add(1)
+	if n > maxQueue {
 		q.length.Add(-1)
 		u.queued.Store(false)
-		return
-	case maxQueue / 2:
-		select {
-		case q.due <- struct{}{}:
-		default: // asked for already
-		}
+		return n
 	}
 	for {
 		u.next = q.head.Load()
 		if q.head.CompareAndSwap(u.next, u) {
-			return
+			return n
 		}
 	}
 }
@@ -105,8 +101,11 @@ func (s *Store) Touch(u *Use, now int64) {
 	} else {
 		u.raise(now)
 	}
-	if !u.queued.Load() && u.queued.CompareAndSwap(false, true) {
-		s.uses.push(u)
+	if !u.queued.Load() && u.queued.CompareAndSwap(false, true) && s.uses.push(u) == maxQueue/2 {
+		select {
+		case s.uses.due <- struct{}{}:
+		default: // asked for already
+		}
 	}
 }
 
@@ -154,7 +153,7 @@ func (tx *Tx) saveUses(batch []*Use) error {
 			continue // the session was swept; nobody would delete the record
 		}
 		if err != nil {
-			return unavailable(err)
+			return fmt.Errorf("read %s:%s: %w", bucketKeyFamilies, u.key, err)
 		}
 		if err := tx.raise(bucketFamilyUsed, u.family, at); err != nil {
 			return err
@@ -179,7 +178,7 @@ func (tx *Tx) seconds(bucket, id string) (int64, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read %s:%s: %w", bucket, id, unavailable(err))
+		return 0, fmt.Errorf("read %s:%s: %w", bucket, id, err)
 	}
 	at, err := strconv.ParseInt(string(raw), 10, 64)
 	if err != nil {
