@@ -130,6 +130,11 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	return f
 }
 
+// gateSessions is the gate of f over other records.
+func gateSessions(f *fixture, records *store.Store) *gate.Sessions {
+	return &gate.Sessions{Store: records, Tokens: f.Issuer.Tokens, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
+}
+
 // onEachBackend runs the test on every backend.
 func onEachBackend(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Helper()

@@ -94,6 +94,7 @@ func (i *Issuer) Update(ctx context.Context, fn func(*store.Tx) error) error {
 		if !errors.Is(err, secret.ErrRetired) {
 			break
 		}
+		i.Secrets.Settle()
 		err = i.Store.Update(ctx, fn)
 	}
 	return err
