@@ -2,6 +2,7 @@ package login_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -195,6 +196,9 @@ func TestWithdrawnSecret_BetweenChoiceAndTransaction(t *testing.T) {
 		db.afterNext(func() { // the rotation is stored, but its Keyring does not know yet
 			close(stored)
 			<-db.failed // the login has met a secret that is gone
+			for range 1000 {
+				runtime.Gosched() // it must wait for the new one, not use up its tries
+			}
 		})
 		go func() { rotated <- f.secrets.Rotate(context.Background(), kind, true) }()
 		<-stored
