@@ -66,6 +66,7 @@ type apiOptions struct {
 	headerTimeout time.Duration
 	providers     []provider.Provider // besides user_password and eth_wallet
 	empty         bool                // no root key
+	storage       func(kv.DB) kv.DB   // what stands between the service and its store
 }
 
 // apiLog collects what is logged, at every level.
@@ -116,6 +117,9 @@ func startAPI(t *testing.T, changes ...func(*apiOptions)) *api {
 		change(&o)
 	}
 	a := &api{db: memory.New(), password: "correct horse"}
+	if o.storage != nil {
+		a.db = o.storage(a.db)
+	}
 	a.clock.Store(apiStart.UnixNano())
 	log := slog.New(reqctx.LogHandler{Handler: slog.NewJSONHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})})
 	a.wire(t, o, log)
