@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -211,7 +212,7 @@ func TestKeyEndpoint_NameAndExpiry(t *testing.T) {
 	if got := patch(fmt.Sprintf(`{"expires_at":%d}`, now+60)); got["name"] != "build server" || got["expires_at"] != float64(now+60) {
 		t.Errorf("with an end: %v", got)
 	}
-	if r := a.call(t, "GET", "/auth/validate", client.Access, nil); r.header.Get("X-Auth-Expires") != fmt.Sprint(now+60) {
+	if r := a.call(t, "GET", "/auth/validate", client.Access, nil); r.header.Get("X-Auth-Expires") != strconv.FormatInt(now+60, 10) {
 		t.Errorf("X-Auth-Expires %q, want %d", r.header.Get("X-Auth-Expires"), now+60)
 	}
 	if got := patch(`{"expires_at":null,"name":null}`); got["name"] != "" || got["expires_at"] != nil {

@@ -128,10 +128,10 @@ func (s *scan) skip() {
 }
 
 func (s *scan) scalar() {
-	switch c := s.peek(); {
-	case c == '"':
+	switch s.peek() {
+	case '"':
 		s.text()
-	case c == 't':
+	case 't':
 		s.yes()
 	default:
 		s.number()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -277,7 +278,7 @@ func TestSweep_Continues(t *testing.T) {
 	const dead = 1<<14 + 100
 	update(t, s, func(tx *store.Tx) error {
 		for i := range dead {
-			if err := tx.UseChallenge(fmt.Sprint(i), start.Add(-time.Second)); err != nil {
+			if err := tx.UseChallenge(strconv.Itoa(i), start.Add(-time.Second)); err != nil {
 				return err
 			}
 		}

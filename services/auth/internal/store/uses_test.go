@@ -3,8 +3,8 @@ package store_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,7 +112,7 @@ func TestUses_Batches(t *testing.T) {
 	s := open(t, counted)
 	const sessions = 1000
 	for i := range sessions {
-		s.Touch(session(t, s, fmt.Sprint(i)).Family.Use, start.Unix()+1+int64(i))
+		s.Touch(session(t, s, strconv.Itoa(i)).Family.Use, start.Unix()+1+int64(i))
 	}
 	counted.updates.Store(0)
 	runtime.GC() // nobody but the queue holds the uses
@@ -121,7 +121,7 @@ func TestUses_Batches(t *testing.T) {
 		t.Errorf("%d transactions for %d sessions, want 4 of at most 256", n, sessions)
 	}
 	for i := range sessions {
-		if got, key := lastUse(t, s, fmt.Sprint(i)); got != start.Unix()+1+int64(i) || key != got {
+		if got, key := lastUse(t, s, strconv.Itoa(i)); got != start.Unix()+1+int64(i) || key != got {
 			t.Fatalf("session %d was used at %d, its key at %d", i, got, key)
 		}
 	}
@@ -133,7 +133,7 @@ func TestUses_FailedSaveIsMadeUpFor(t *testing.T) {
 	s := open(t, db)
 	var all []store.Live
 	for i := range 600 {
-		l := session(t, s, fmt.Sprint(i))
+		l := session(t, s, strconv.Itoa(i))
 		s.Touch(l.Family.Use, start.Unix()+5)
 		all = append(all, l)
 	}
@@ -150,7 +150,7 @@ func TestUses_FailedSaveIsMadeUpFor(t *testing.T) {
 		if i == 0 {
 			want += 4
 		}
-		if _, key := lastUse(t, s, fmt.Sprint(i)); key != want {
+		if _, key := lastUse(t, s, strconv.Itoa(i)); key != want {
 			t.Fatalf("key %d was used at %d, want %d", i, key, want)
 		}
 	}
@@ -240,7 +240,7 @@ func TestUses_MoreThanTheQueueHolds(t *testing.T) {
 	const sessions = 1<<15 + 1000
 	families := make([]store.Family, sessions)
 	for i := range families {
-		families[i] = store.Family{ID: fmt.Sprint(i), Key: "k"}
+		families[i] = store.Family{ID: strconv.Itoa(i), Key: "k"}
 		s.Used(families[i], start)
 	}
 	if n := store.Queued(s); n != 1<<15 {
@@ -269,13 +269,13 @@ func TestUses_Parallel(t *testing.T) {
 	s := open(t, closing(t, memory.New()))
 	const sessions, steps = 64, 300
 	for i := range sessions {
-		session(t, s, fmt.Sprint(i))
+		session(t, s, strconv.Itoa(i))
 	}
 	var users sync.WaitGroup
 	for i := range sessions {
 		users.Go(func() {
 			for step := range int64(steps) {
-				l, err := s.Live(context.Background(), fmt.Sprint(i), "key-"+fmt.Sprint(i))
+				l, err := s.Live(context.Background(), strconv.Itoa(i), "key-"+strconv.Itoa(i))
 				if err != nil {
 					t.Error(err)
 					return
@@ -302,7 +302,7 @@ func TestUses_Parallel(t *testing.T) {
 		t.Errorf("%d uses still wait", n)
 	}
 	for i := range sessions {
-		if got, key := lastUse(t, s, fmt.Sprint(i)); got != start.Unix()+steps-1 || key != got {
+		if got, key := lastUse(t, s, strconv.Itoa(i)); got != start.Unix()+steps-1 || key != got {
 			t.Errorf("session %d was used at %d, its key at %d, want %d", i, got, key, start.Unix()+steps-1)
 		}
 	}
