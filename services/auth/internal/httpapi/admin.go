@@ -125,8 +125,9 @@ func (s *server) createRoot(c echo.Context) error {
 		return err
 	}
 	created, err := s.Keys.CreateRoot(c.Request().Context(), caller(c), keys.RootRequest{
-		Provider: p, Attempt: provider.Attempt{PublicKey: publicKey, Data: body.ProviderData}, TargetURL: orEmpty(body.TargetURL),
-		Name: plain(orEmpty(body.Name)), Permissions: body.Permissions, ExpiresIn: life,
+		Provider:  p,
+		Attempt:   provider.Attempt{PublicKey: publicKey, Data: body.ProviderData, UseChallenge: s.Login.UseChallenge},
+		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Permissions: body.Permissions, ExpiresIn: life,
 	})
 	if err != nil {
 		return err
