@@ -199,7 +199,7 @@ func TestSweep_ManyRecordsBesideWriters(t *testing.T) {
 	onEachBackend(t, func(t *testing.T, db kv.DB) {
 		counted := &batches{DB: db}
 		s := open(t, counted)
-		const dead, alive, each = 5000, 500, 3 // records of a family
+		const dead, alive, each = 1500, 500, 3 // records of a family
 		at := start.Unix()
 		family := func(i int, exp int64) store.Family {
 			return store.Family{ID: fmt.Sprintf("%02x-%d", i%256, i), Key: "k", Current: store.Generation{RefreshExpiry: exp}}
