@@ -238,7 +238,7 @@ func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challen
 			FrameOptions: headers.FrameOptions, NoSniff: headers.ContentTypeOptions, ReferrerPolicy: headers.ReferrerPolicy,
 			ConnectSrc: headers.CSP.ConnectSrc,
 		},
-		MaxBody: a.cfg.Security.MaxBodySize, PublicURL: a.cfg.PublicURL, Trusted: a.cfg.Forward.TrustedProxies,
+		MaxBody: a.cfg.Security.MaxBodySize, PublicURL: a.cfg.PublicURL, Mock: a.cfg.Development, Trusted: a.cfg.Forward.TrustedProxies,
 		Version: buildinfo.Version, Started: a.now(), Now: a.now, Log: a.log,
 	})
 	if err != nil {

@@ -114,7 +114,6 @@ var clientKeyChecks = []contractCheck{
 		}
 	}},
 	{32, "permissions that nobody holds", func(t *testing.T, s *site) {
-		// A root key with less than admin in its list: whoever mints holds admin, so only the root may lack it.
 		access := s.root(t).Access
 		for permission, shown := range map[string]string{"nonsense": "nonsense", `<img src="x">`: "&lt;img src=&#34;x&#34;&gt;"} {
 			r := s.clientKey(t, access, map[string]any{"permissions": []string{permission}})

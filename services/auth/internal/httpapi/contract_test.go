@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/authtest"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
@@ -98,8 +99,13 @@ type site struct {
 
 func startSite(t *testing.T, changes ...func(*config.Config)) *site {
 	t.Helper()
+	return startSiteAt(t, authtest.Epoch, changes...)
+}
+
+func startSiteAt(t *testing.T, now time.Time, changes ...func(*config.Config)) *site {
+	t.Helper()
 	s := &site{rpc: jsonrpctest.Start(t, jsonrpctest.Result(neartest.FullAccess)), wallet: neartest.NewWallet("alice")}
-	s.Service = authtest.Start(t, append([]func(*config.Config){func(c *config.Config) {
+	s.Service = authtest.StartAt(t, now, append([]func(*config.Config){func(c *config.Config) {
 		c.Providers = config.Providers{NearWallet: true, UserPassword: true}
 		c.Near.RPCURL = config.Endpoint(s.rpc.URL)
 		c.CORS.AllowedOrigins = []string{"http://app.test"}

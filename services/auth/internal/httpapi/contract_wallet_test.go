@@ -88,6 +88,13 @@ var walletChecks = []contractCheck{
 			t.Errorf("params %v, want %v", params, want)
 		}
 	}},
+	{46, "mock tokens", func(t *testing.T, s *site) {
+		// decided (design 3.7): they exist only in a build with the tag mock, where TestMockTokens plays the rest.
+		r := s.call(t, "POST", "/auth/mock-token", "t", map[string]string{"client_name": "ci"})
+		if wants(t, "mock token", r, 404, ""); r.message(t, "mock token") != "Endpoint not found" {
+			t.Errorf("mock token: %s", r.body)
+		}
+	}},
 }
 
 // Checks 47 to 49: what browsers read, and what is too large.

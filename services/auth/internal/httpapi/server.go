@@ -16,6 +16,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
@@ -40,6 +41,7 @@ type Deps struct {
 	MaxBody   int64  // bytes
 	PublicURL string // "" when unknown
 	Trusted   []netip.Prefix
+	Mock      config.Development // read in a build with the tag mock only
 	Version   string
 	Started   time.Time
 	Now       func() time.Time
