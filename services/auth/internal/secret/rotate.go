@@ -11,7 +11,7 @@ import (
 
 // Rotate replaces the signing secret of a kind. The old one goes on verifying for the grace, and until the last
 // token that it signed has expired. With atOnce it does not, nor does any older one: every token of the kind is
-// void when Rotate returns.
+// void when Rotate returns. A new key of the kind JWKS begins to sign after [PublishAhead], with atOnce immediately.
 func (k *Keyring) Rotate(ctx context.Context, kind Kind, atOnce bool) error {
 	if !known(kind) {
 		return fmt.Errorf("rotate: %w %q", ErrKind, kind)
@@ -24,8 +24,11 @@ func (k *Keyring) Rotate(ctx context.Context, kind Kind, atOnce bool) error {
 		if err != nil {
 			return err
 		}
-		next = stored.rotated(k.options.Now(), k.options.Grace, atOnce)
-		return k.write(tx, kind, next)
+		next = stored.rotated(kind, k.options.Now(), k.grace(kind), atOnce)
+		if kind == JWKS && len(next.entries) > maxPublished {
+			return ErrTooMany
+		}
+		return write(tx, kind, next)
 	})
 	if err != nil {
 		return fmt.Errorf("rotate the %s secret: %w", kind, err)
