@@ -8,8 +8,8 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/auth/internal/", []string{
-		"config", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "seal", "secret", "token", "challenge", "store",
-		"provider", "provider/ethereum", "provider/password", "bootstrap", "gate", "login", "keys", "metrics", "control",
+		"config", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "seal", "secret", "gatekey", "backup", "token", "challenge", "store",
+		"provider", "provider/ethereum", "provider/password", "bootstrap", "gate", "login", "keys", "metrics", "operate", "control",
 		"httpapi", "app", "authtest", "bench", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/auth/")

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"golang.org/x/crypto/argon2"
 
@@ -62,7 +63,7 @@ type sealedFile struct {
 func (f sealedFile) bind() []byte {
 	var b []byte
 	for _, part := range []string{
-		f.Format, fmt.Sprint(f.V), f.Purpose, f.KDF, fmt.Sprint(f.Time), fmt.Sprint(f.Memory), fmt.Sprint(f.Threads), string(f.Salt),
+		f.Format, strconv.Itoa(f.V), f.Purpose, f.KDF, fmt.Sprint(f.Time), fmt.Sprint(f.Memory), fmt.Sprint(f.Threads), string(f.Salt),
 	} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // short texts
 		b = append(b, part...)
@@ -93,7 +94,7 @@ func Lock(passphrase []byte, purpose string, plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal a file: %w", err)
 	}
-	f.Body = aead.Seal(nil, nil, plain, f.bind())
+	f.Body = aead.Seal(nil, nil, plain, f.bind()) //nolint:gosec // the AEAD draws the nonce and prepends it
 	text, err := json.MarshalIndent(f, "", "  ")
 	return append(text, '\n'), err
 }

@@ -16,7 +16,7 @@ var scanTests = []test{
 	{"scan sees the transaction's own writes", testScanOwnWrites},
 	{"scans nest", testScanNested},
 	{"a scanned bucket cannot be written", testScanWrite},
-	{"buckets that hold a key", testBuckets},
+	{"buckets that hold a key", testBucketNames},
 }
 
 func testScanOrder(t *testing.T, db kv.DB) {
@@ -157,7 +157,7 @@ func testScanWrite(t *testing.T, db kv.DB) {
 	wantScan(t, db, "other", "", pair{"a", "v"}, pair{"c", "v"})
 }
 
-func testBuckets(t *testing.T, db kv.DB) {
+func testBucketNames(t *testing.T, db kv.DB) {
 	buckets := func(tx kv.Tx, when string, want ...string) {
 		t.Helper()
 		if got := tx.Buckets(); !slices.Equal(got, want) {
