@@ -68,7 +68,7 @@ func openOperate(ctx context.Context, cfg config.Config, db kv.DB, records *stor
 		return nil, fmt.Errorf("secrets.key_dir: %w", err)
 	}
 	keyring, master, err := operate.OpenSecrets(ctx, db, MasterSource(cfg), secret.Options{
-		Now: now, Rotation: cfg.Secrets.Rotation, Grace: cfg.Secrets.Grace, Log: log,
+		Now: now, Rotation: cfg.Secrets.Rotation, Grace: cfg.Secrets.Grace, Log: log, Audit: records.Audit,
 	})
 	if err != nil {
 		return nil, err

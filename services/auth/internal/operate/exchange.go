@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
 )
@@ -32,6 +33,9 @@ func (s *Service) ExportSecrets(ctx context.Context, passphrase []byte) ([]byte,
 	}
 	text, err := seal.Lock(passphrase, exportPurpose, plain)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.record(ctx, audit.SecretExported, "", ""); err != nil { // before the file leaves us
 		return nil, err
 	}
 	s.Log.InfoContext(ctx, "secrets exported")

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/backup"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
 	"github.com/calimero-network/mero-go/services/auth/internal/gatekey"
@@ -128,7 +129,7 @@ func (s *Service) RotateSecrets(ctx context.Context, r Rotation) ([]Rotated, err
 
 func (s *Service) rotate(ctx context.Context, kind string, now bool) (kid string, err error) {
 	if kind == Assertion {
-		return s.Shared.Rotate(ctx, now)
+		return s.rotateShared(ctx, now)
 	}
 	if err := s.Secrets.Rotate(ctx, secret.Kind(kind), now); err != nil {
 		return "", err
@@ -146,8 +147,29 @@ func (s *Service) rotate(ctx context.Context, kind string, now bool) (kid string
 	return "", fmt.Errorf("%w %q", ErrKind, kind)
 }
 
+// rotateShared rotates the keys in the file, which no transaction of the store covers.
+func (s *Service) rotateShared(ctx context.Context, now bool) (string, error) {
+	kid, err := s.Shared.Rotate(ctx, now)
+	if err != nil {
+		return "", err
+	}
+	detail := "kid " + kid
+	if now {
+		detail += ", all that the old ones signed is void"
+	}
+	return kid, s.record(ctx, audit.SecretRotated, Assertion, detail)
+}
+
+// record writes an audit record of something that changes nothing else in the store.
+func (s *Service) record(ctx context.Context, action audit.Action, subject, detail string) error {
+	return s.Records.Audit.Record(ctx, audit.Event{Time: s.Now(), Action: action, Actor: audit.ByHost, Subject: subject, Detail: detail})
+}
+
 // Backup writes a backup of the store; see package backup.
 func (s *Service) Backup(ctx context.Context, w io.Writer) error {
+	if err := s.record(ctx, audit.StoreBackedUp, "", ""); err != nil { // before: the backup tells of itself
+		return err
+	}
 	records, err := backup.Write(ctx, w, backup.Source{DB: s.DB, Master: s.Master.Key(), Program: s.Program, Now: s.Now()})
 	if err != nil {
 		return err
@@ -177,7 +199,12 @@ func (s *Service) Recover(ctx context.Context, r Recovery) (bootstrap.Shown, err
 		case key.Type != store.Root || !key.Live(s.Now()):
 			return fmt.Errorf("%w: %s", ErrNotLiveKey, r.Key)
 		}
-		return tx.SetPermissions(key.ID, []string{"admin"})
+		if err := tx.SetPermissions(key.ID, []string{"admin"}); err != nil {
+			return err
+		}
+		return tx.Audit(audit.Event{
+			Time: s.Now(), Action: audit.PermissionsChanged, Actor: audit.ByHost, Subject: key.ID, Detail: "recovered; permissions admin",
+		})
 	})
 	if err != nil {
 		return bootstrap.Shown{}, err

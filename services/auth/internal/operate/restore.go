@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/backup"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv/bolt"
@@ -127,13 +128,19 @@ func (r Restore) build(ctx context.Context, path string) (done Restored, err err
 	if err := to.flush(); err != nil {
 		return done, err
 	}
-	if _, err := store.Open(ctx, db); err != nil {
+	records, err := store.Open(ctx, db)
+	if err != nil {
 		return done, err
 	}
 	if !r.LostMaster {
-		if err := r.prepareSecrets(ctx, db, master); err != nil {
+		if err := r.prepareSecrets(ctx, db, master, records.Audit); err != nil {
 			return done, err
 		}
+	}
+	if err := records.Audit.Record(ctx, audit.Event{
+		Time: r.Now(), Action: audit.StoreRestored, Actor: audit.ByHost, Detail: "as it was at " + done.Created.Format(time.RFC3339),
+	}); err != nil {
+		return done, err
 	}
 	return done, db.Check()
 }
@@ -166,8 +173,8 @@ func (r Restore) master(from *backup.Reader) (masters, error) {
 
 // prepareSecrets proves that the secrets open, seals them under the present master key if that is another, and ends
 // the challenges of that time: those used since the backup would be good again.
-func (r Restore) prepareSecrets(ctx context.Context, db kv.DB, m masters) error {
-	keyring, err := openKeyring(ctx, db, m.made, secret.Options{Now: r.Now, Log: r.Log})
+func (r Restore) prepareSecrets(ctx context.Context, db kv.DB, m masters, log *audit.Log) error {
+	keyring, err := openKeyring(ctx, db, m.made, secret.Options{Now: r.Now, Log: r.Log, Audit: log})
 	if err != nil {
 		return err
 	}

@@ -63,13 +63,15 @@ type sealedFile struct {
 func (f sealedFile) bind() []byte {
 	var b []byte
 	for _, part := range []string{
-		f.Format, strconv.Itoa(f.V), f.Purpose, f.KDF, fmt.Sprint(f.Time), fmt.Sprint(f.Memory), fmt.Sprint(f.Threads), string(f.Salt),
+		f.Format, strconv.Itoa(f.V), f.Purpose, f.KDF, number(f.Time), number(f.Memory), number(uint32(f.Threads)), string(f.Salt),
 	} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part))) //nolint:gosec // short texts
 		b = append(b, part...)
 	}
 	return b
 }
+
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 func (f sealedFile) aead(passphrase []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(argon2.IDKey(passphrase, f.Salt, f.Time, f.Memory, f.Threads, KeySize))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 )
@@ -61,7 +62,9 @@ func (k *Keyring) Import(ctx context.Context, list ...Addition) (added int, err 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var next map[Kind]ring
+	var written []audit.Event
 	err = k.db.Update(ctx, func(tx kv.Tx) error {
+		var events []audit.Event
 		added, next = 0, make(map[Kind]ring)
 		for _, a := range list {
 			r, changed := next[a.Kind]
@@ -76,6 +79,9 @@ func (k *Keyring) Import(ctx context.Context, list ...Addition) (added int, err 
 			}
 			if isNew {
 				added++
+				events = append(events, audit.Event{
+					Time: k.options.Now(), Action: audit.SecretImported, Actor: audit.ByHost, Subject: string(a.Kind), Detail: a.detail(),
+				})
 			}
 			next[a.Kind] = r
 		}
@@ -87,7 +93,8 @@ func (k *Keyring) Import(ctx context.Context, list ...Addition) (added int, err 
 				return err
 			}
 		}
-		return nil
+		written, err = k.options.Audit.Append(tx, events...)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("import secrets: %w", err)
@@ -95,8 +102,17 @@ func (k *Keyring) Import(ctx context.Context, list ...Addition) (added int, err 
 	for kind, r := range next {
 		k.replace(kind, r, 1)
 	}
+	k.options.Audit.Committed(written...)
 	k.options.Log.InfoContext(ctx, "secrets imported", "added", added)
 	return added, nil
+}
+
+// detail describes the addition for the audit.
+func (a Addition) detail() string {
+	if a.Signs {
+		return "kid " + a.ID + ", signs from now on"
+	}
+	return "kid " + a.ID
 }
 
 func (a Addition) check() error {
@@ -169,6 +185,7 @@ func (k *Keyring) Rewrap(ctx context.Context, next *seal.Sealer) error {
 	// Both stay open after a failure, too: a commit can have happened although it was reported as failed.
 	k.sealers.Store(&sealers{current: old, next: next})
 	var rings map[Kind]ring
+	var written []audit.Event
 	err := k.db.Update(ctx, func(tx kv.Tx) error {
 		rings = make(map[Kind]ring, len(kinds))
 		for _, kind := range kinds {
@@ -181,13 +198,16 @@ func (k *Keyring) Rewrap(ctx context.Context, next *seal.Sealer) error {
 				return err
 			}
 		}
-		return nil
+		var err error
+		written, err = k.options.Audit.Append(tx, audit.Event{Time: k.options.Now(), Action: audit.MasterChanged, Actor: audit.ByHost})
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("seal the secrets under another master key: %w", err)
 	}
 	k.sealers.Store(&sealers{current: next})
 	k.current.Store(&snapshot{epoch: k.current.Load().epoch, rings: rings})
+	k.options.Audit.Committed(written...)
 	k.options.Log.InfoContext(ctx, "the secrets are sealed under a new master key")
 	return nil
 }
@@ -225,6 +245,9 @@ func Reset(ctx context.Context, db kv.DB, sealer *seal.Sealer, now time.Time, fr
 				return err
 			}
 		}
-		return nil
+		_, err := audit.New(db).Append(tx, audit.Event{
+			Time: now, Action: audit.SecretsReset, Actor: audit.ByHost, Detail: fmt.Sprintf("%d secrets of an export are used", len(from)),
+		})
+		return err
 	})
 }
