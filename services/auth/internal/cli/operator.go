@@ -79,23 +79,17 @@ func (c *command) printTable(rows [][]string) error {
 	return out.Flush()
 }
 
-// The passphrase of a sealed file can come from the environment.
-const (
-	envPassphrase     = "MERO_AUTH_PASSPHRASE"      //nolint:gosec // the name of a variable
-	envPassphraseFile = "MERO_AUTH_PASSPHRASE_FILE" //nolint:gosec // the name of a variable
-)
-
 // passphrase returns the passphrase of a sealed file: of the file that the flag names, of the environment, or what
 // the person at the terminal types, twice if it is a new one.
 func (c *command) passphrase(file string, isNew bool) ([]byte, error) {
 	if file == "" {
-		file = c.variable(envPassphraseFile)
+		file = c.variable(config.EnvPassphraseFile)
 	}
 	if file != "" {
 		text, err := readSmall(file)
 		return []byte(strings.TrimRight(text, "\r\n")), err
 	}
-	if text := c.variable(envPassphrase); text != "" {
+	if text := c.variable(config.EnvPassphrase); text != "" {
 		return []byte(text), nil
 	}
 	first, err := promptHidden("Passphrase: ")
@@ -138,7 +132,7 @@ func readSmall(path string) (text string, err error) {
 func promptHidden(prompt string) (line []byte, err error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("no terminal to ask for the passphrase: use --passphrase-file or %s", envPassphraseFile)
+		return nil, fmt.Errorf("no terminal to ask for the passphrase: use --passphrase-file or %s", config.EnvPassphraseFile)
 	}
 	defer func() { err = errors.Join(err, tty.Close()) }()
 	fd := int(tty.Fd())

@@ -58,7 +58,7 @@ func (r Restore) Run(ctx context.Context) (Restored, error) {
 	if err != nil {
 		return Restored{}, fmt.Errorf("restore %s: %w", r.Backup, err)
 	}
-	r.Log.WarnContext(ctx, "a backup was restored", "created", done.Created, "records", done.Records)
+	r.Log.InfoContext(ctx, "a backup was restored", "created", done.Created, "records", done.Records)
 	return done, nil
 }
 
