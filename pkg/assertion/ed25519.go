@@ -19,7 +19,7 @@ const (
 	version2 = "v2"
 	sigText  = 86 // unpadded base64 of a signature
 
-	// maxSetKeys and MaxSetText bound a key set. A gate that rotates as fast as it can be told to lists 64.
+	// maxSetKeys and MaxSetText bound a key set. A gate that rotates as fast as it can be told to lists 32.
 	maxSetKeys = 128
 
 	// publicKeyText is the length of the unpadded base64 of a public key.

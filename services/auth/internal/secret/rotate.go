@@ -69,11 +69,15 @@ func (k *Keyring) RotateDue(ctx context.Context) error {
 // due returns how long the signing secret of a kind has to go. One from the future was made by a clock that has
 // been wrong, and would not be replaced for as long.
 func (k *Keyring) due(kind Kind) time.Duration {
+	rotation := k.options.Rotation
+	if kind == JWKS {
+		rotation = max(rotation, minPublished)
+	}
 	age := k.options.Now().Sub(k.current.Load().rings[kind].entries[0].Created)
-	if age < -k.options.Rotation {
+	if age < -rotation {
 		return 0
 	}
-	return k.options.Rotation - age
+	return rotation - age
 }
 
 const (

@@ -45,8 +45,10 @@ const (
 	PublishAhead   = 30 * time.Second
 	PublishedGrace = 61 * time.Minute
 
-	// maxPublished bounds the published set; nodes take 128 keys.
-	maxPublished = 64
+	// maxPublished bounds the published set, of which nodes take 128 keys; minPublished keeps scheduled rotations
+	// well below it.
+	maxPublished = 32
+	minPublished = 5 * time.Minute
 )
 
 // The errors beside seal.ErrWrongMaster and seal.ErrCorrupt; match them with errors.Is.
