@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -281,7 +282,7 @@ func FuzzReader(f *testing.F) {
 func BenchmarkWrite(b *testing.B) {
 	all := map[[2]string]string{}
 	for i := range 10_000 {
-		all[[2]string{"family", fmt.Sprint(i)}] = strings.Repeat("x", 400)
+		all[[2]string{"family", strconv.Itoa(i)}] = strings.Repeat("x", 400)
 	}
 	src := backup.Source{DB: store(b, all), Master: master(b, 1), Now: made}
 	b.SetBytes(10_000 * 410)

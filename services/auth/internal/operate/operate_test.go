@@ -3,6 +3,7 @@ package operate_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -233,7 +234,7 @@ func TestExportImport(t *testing.T) {
 	if _, ok := q.Secrets.Lookup(secret.Refresh, covered.ID); ok {
 		t.Error("the refresh secret outlives what it signed")
 	}
-	want := append(slices.Repeat([]audit.Action{audit.SecretImported}, 5))
+	want := slices.Repeat([]audit.Action{audit.SecretImported}, 5)
 	if got := q.audited(); !slices.Equal(got, want) {
 		t.Errorf("audit %q, want %q", got, want)
 	}
@@ -251,7 +252,7 @@ func TestImportSecrets_Single(t *testing.T) {
 	p := newHost(t).start()
 	defer p.stop()
 	for i, text := range []string{
-		base64.StdEncoding.EncodeToString(raw), base64.RawURLEncoding.EncodeToString(raw), base64.URLEncoding.EncodeToString(raw) + "\n", fmt.Sprintf("%x", raw),
+		base64.StdEncoding.EncodeToString(raw), base64.RawURLEncoding.EncodeToString(raw), base64.URLEncoding.EncodeToString(raw) + "\n", hex.EncodeToString(raw),
 	} {
 		in := operate.Import{Kind: "access", ID: fmt.Sprint("k", i), Secret: text}
 		if done, err := p.ImportSecrets(t.Context(), in); err != nil || done.Added != 1 {
@@ -262,9 +263,12 @@ func TestImportSecrets_Single(t *testing.T) {
 		}
 	}
 	for _, bad := range []operate.Import{
-		{Kind: "csrf", ID: "x", Secret: fmt.Sprintf("%x", raw)}, {Kind: "jwks", ID: "x", Secret: fmt.Sprintf("%x", raw)},
-		{Kind: "", ID: "x", Secret: fmt.Sprintf("%x", raw)}, {Kind: "access", ID: "x", Secret: "passphrase"},
-		{Kind: "access", ID: "x", Secret: fmt.Sprintf("%x", raw[1:])}, {Kind: "access", ID: "x y", Secret: fmt.Sprintf("%x", raw)},
+		{Kind: "csrf", ID: "x", Secret: hex.EncodeToString(raw)},
+		{Kind: "jwks", ID: "x", Secret: hex.EncodeToString(raw)},
+		{Kind: "", ID: "x", Secret: hex.EncodeToString(raw)},
+		{Kind: "access", ID: "x", Secret: "passphrase"},
+		{Kind: "access", ID: "x", Secret: hex.EncodeToString(raw[1:])},
+		{Kind: "access", ID: "x y", Secret: hex.EncodeToString(raw)},
 		{Kind: "access", ID: "x", Secret: strings.Repeat("0", 64)},
 	} {
 		_, err := p.ImportSecrets(t.Context(), bad)

@@ -162,7 +162,6 @@ func TestRestore_RefusedLeavesEverything(t *testing.T) {
 	flipped[len(good)/2] ^= 1
 	newer := strings.Replace(good, `{"v":1`, `{"v":9`, 1)
 
-	before := map[string]string{}
 	listing := func() map[string]string {
 		t.Helper()
 		files := map[string]string{}
@@ -175,7 +174,7 @@ func TestRestore_RefusedLeavesEverything(t *testing.T) {
 		}
 		return files
 	}
-	before = listing()
+	before := listing()
 	for name, tt := range map[string]struct {
 		file string
 		want error

@@ -326,7 +326,8 @@ func TestPublished_NewKeyIsKnownBeforeItSigns(t *testing.T) {
 
 func TestPublished_NeverMoreThanNodesTake(t *testing.T) {
 	testBackends(t, func(e *env) {
-		t, k := e.t, e.open()
+		t := e.t
+		e.open()
 		for range 30 { // the fastest rotation that can be configured
 			e.advance(time.Minute)
 			k, err := secret.Open(t.Context(), e.db, sealer(t, e.master), secret.Options{Now: e.Now, Rotation: time.Minute, Log: e.options().Log})
@@ -337,7 +338,7 @@ func TestPublished_NeverMoreThanNodesTake(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k = e.restart()
+		k := e.restart()
 		if n := len(k.Published()); n != 7 {
 			t.Errorf("%d keys are published after half an hour, want one for each five minutes and the first", n)
 		}
