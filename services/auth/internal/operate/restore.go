@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
@@ -78,7 +79,7 @@ func (r Restore) run(ctx context.Context) (done Restored, err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	restoring := r.Database + restoringSuffix
-	if err := os.Remove(restoring); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := discard(restoring); err != nil { // of one that died
 		return done, err
 	}
 	if done, err = r.build(ctx, restoring); err != nil {
@@ -93,11 +94,16 @@ func (r Restore) run(ctx context.Context) (done Restored, err error) {
 	return done, nil
 }
 
+// discard removes the store that was being made, and what it was made from.
 func discard(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	dir, name := filepath.Split(path)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), name) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
 	}
-	return nil
+	return err
 }
 
 // build makes the store and verifies it.

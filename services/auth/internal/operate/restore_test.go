@@ -243,6 +243,7 @@ func TestRestore_InThePlaceOfADamagedStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.file("store/auth.db.restoring", []byte("what a restore left that died"))
+		h.file("store/auth.db.restoring.new-1", []byte("and what it had begun"))
 		if _, err := h.restore(t.Context(), file, force); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -252,6 +253,9 @@ func TestRestore_InThePlaceOfADamagedStore(t *testing.T) {
 			t.Errorf("%s: restored %q", name, got)
 		}
 		p.stop()
+		if left, err := filepath.Glob(h.database() + ".restoring*"); err != nil || len(left) > 0 {
+			t.Errorf("%s: left behind %q, %v", name, left, err)
+		}
 	}
 }
 
