@@ -96,6 +96,9 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	a.secrets, a.bootstrap = a.operate.Secrets, a.operate.Bootstrap
+	if err := a.operate.Published.Sync(); err != nil { // before nodes are told that we are ready
+		return fmt.Errorf("assertion.jwks_file: %w", err)
+	}
 	codec, err := a.codec()
 	if err != nil {
 		return err
