@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -327,22 +328,28 @@ func TestDoctor(t *testing.T) {
 	want("plain http", with(env, "AUTH_PUBLIC_URL=http://node.example"), cli.ExitOK, "public url", "warning: ")
 	want("memory", with(env, "AUTH_STORAGE__TYPE=memory"), cli.ExitOK, "storage", "warning: ")
 
-	rpc := func(answer string) string {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) }))
+	rpc := func(result string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var call struct{ ID json.RawMessage }
+			if err := json.NewDecoder(r.Body).Decode(&call); err != nil {
+				t.Error(err)
+			}
+			_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, call.ID, result)
+		}))
 		t.Cleanup(server.Close)
 		return server.URL
 	}
 	eth := func(url string) []string {
 		return with(env, "AUTH_PROVIDERS__ETH_WALLET=true", "AUTH_PUBLIC_URL=https://node.example", "AUTH_ETH__RPC_URL="+url)
 	}
-	want("eth rpc", eth(rpc(`{"result":"0x1"}`)), cli.ExitOK, "eth rpc", "ok: ")
-	want("eth rpc of another chain", eth(rpc(`{"result":"0x5"}`)), cli.ExitError, "eth rpc", "failure: it is on chain")
+	want("eth rpc", eth(rpc(`"0x1"`)), cli.ExitOK, "eth rpc", "ok: ")
+	want("eth rpc of another chain", eth(rpc(`"0x5"`)), cli.ExitError, "eth rpc", "failure: it is on chain")
 	want("eth rpc that is none", eth(rpc(`<html>`)), cli.ExitError, "eth rpc", "failure: ")
-	want("eth rpc that is away", eth("http://"+freePort(t)+"/secret-path"), cli.ExitError, "eth rpc", "failure: cannot be reached")
+	want("eth rpc that is away", eth("http://"+freePort(t)+"/secret-path"), cli.ExitError, "eth rpc", "failure: ")
 	if _, results := examine(eth("http://" + freePort(t) + "/secret-path")); strings.Contains(strings.Join(results["eth rpc"], ""), "secret-path") {
 		t.Errorf("the address is shown: %q", results["eth rpc"])
 	}
-	near := with(env, "AUTH_PROVIDERS__NEAR_WALLET=true", "AUTH_PUBLIC_URL=https://node.example", "AUTH_NEAR__RPC_URL="+rpc(`{"result":{"chain_id":"testnet"}}`))
+	near := with(env, "AUTH_PROVIDERS__NEAR_WALLET=true", "AUTH_PUBLIC_URL=https://node.example", "AUTH_NEAR__RPC_URL="+rpc(`{"chain_id":"testnet"}`))
 	want("near rpc", near, cli.ExitOK, "near rpc", "ok: ")
 	want("near rpc of another network", with(near, "AUTH_NEAR__NETWORK=mainnet"), cli.ExitError, "near rpc", "failure: it is on")
 
