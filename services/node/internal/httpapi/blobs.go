@@ -113,8 +113,10 @@ func oneRange(r *http.Request, size int64) *http.Request {
 		return r
 	}
 	several := len(values) > 1 || strings.Contains(values[0], ",")
-	suffix, isSuffix := strings.CutPrefix(strings.TrimSpace(values[0]), "bytes=-")
-	nothing := isSuffix && suffix != "" && strings.Trim(suffix, "0") == ""
+	spec, isBytes := strings.CutPrefix(values[0], "bytes=")
+	suffix, isSuffix := strings.CutPrefix(strings.TrimSpace(spec), "-")
+	n, err := strconv.ParseInt(strings.TrimSpace(suffix), 10, 64)
+	nothing := isBytes && isSuffix && err == nil && n == 0
 	switch {
 	case several || r.Method != http.MethodGet || size == 0:
 		r = r.Clone(r.Context())
