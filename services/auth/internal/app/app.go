@@ -95,6 +95,7 @@ func (a *App) open(ctx context.Context) error {
 	if a.records, err = store.Open(ctx, db); err != nil {
 		return err
 	}
+	a.records.Limits = store.Limits{Idle: a.cfg.Sessions.IdleTimeout, Age: a.cfg.Sessions.MaxLifetime}
 	if err := a.openSecrets(ctx); err != nil {
 		return err
 	}
@@ -215,7 +216,7 @@ func (a *App) announce(ctx context.Context) error {
 
 func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challenge.Service, providers []provider.Provider) error {
 	issuer := &login.Issuer{
-		Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
+		Store: a.records, Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
 	}
 	policy, err := cors.New(cors.Policy{AllowAll: a.cfg.CORS.AllowAllOrigins, Origins: a.cfg.CORS.AllowedOrigins})
 	if err != nil {
@@ -317,6 +318,7 @@ func (a *App) Run(ctx context.Context) error {
 	var rotation error
 	background.Go(func() { rotation = a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
+	background.Go(func() { a.saveUses(ctx) })
 	err := serve.Run(ctx, drainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()
 	background.Wait()

@@ -48,6 +48,9 @@ var settings = []setting{
 	{name: "jwt.machine_max", meaning: "Longest life that a machine token may ask for.", min: 60, max: decade},
 	{name: "jwt.node_hosts", meaning: "Hosts that this gate stands for. When set, tokens that are bound to a node are checked against these and not against request headers.", limits: "host or host:port", check: checkHostPort},
 
+	{name: "sessions.idle_timeout", meaning: "A session that is not used for this long is over: its access token is refused and cannot be refreshed. Every request with its token counts as use, an open stream does not: do not set it below `jwt.access_token_expiry` where clients keep streams open. Machine tokens are not concerned. 0 is off.", limits: "0, or at least 60", max: decade},
+	{name: "sessions.max_lifetime", meaning: "A session ends this long after its login, however much it is used. Tokens that it has already end then, too. Machine tokens are not concerned. 0 is off.", limits: "0, or at least 300", max: decade},
+
 	{name: "storage.type", meaning: "`bbolt` keeps everything in one file, `memory` forgets everything at the end. `rocksdb`, from existing files, means `bbolt`.", oneOf: []string{"bbolt", "memory"}, same: map[string]any{"rocksdb": "bbolt"}},
 	{name: "storage.path", meaning: "Directory of the store. It is made if absent, for its owner only.", limits: "a path", check: checkPath},
 

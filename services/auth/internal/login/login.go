@@ -96,7 +96,8 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 	if l.proof.Changed {
 		s.Log.InfoContext(ctx, "a password was changed; the user's other sessions are ended", "key_id", family.Key, "provider", p.Name())
 	}
-	return s.Issuer.Sign(family)
+	s.Store.Used(family, s.Now())
+	return s.Issuer.Deliver(ctx, family)
 }
 
 // enter has the provider prove the identity and begins a session of it. Errors are classified.
@@ -107,7 +108,7 @@ func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (fa
 	if err != nil {
 		return family, false, Classify(err)
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.Issuer.Update(ctx, func(tx *store.Tx) (err error) {
 		family, created, err = s.begin(tx, *l)
 		return err
 	})
@@ -242,6 +243,8 @@ type RootGrant struct {
 	Proof       provider.Proof
 	Permissions []string
 	NodeURL     string
+	Name        string
+	ExpiresAt   int64  // Unix seconds, 0 = never
 	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
 	Actor       string // for the audit; CreatedBy, or the key itself, when empty
 	Now         time.Time
@@ -252,7 +255,7 @@ type RootGrant struct {
 func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	key := store.Key{
 		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
-		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL,
+		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL, Name: g.Name, ExpiresAt: g.ExpiresAt,
 	}
 	if key.ID == "" {
 		key.ID = randomKeyID()
