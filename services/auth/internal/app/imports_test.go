@@ -9,7 +9,7 @@ import (
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/auth/internal/", []string{
 		"config", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "audit", "seal", "secret", "token", "challenge", "store",
-		"provider", "provider/ethereum", "provider/password", "bootstrap", "gate", "login", "keys", "metrics", "control",
+		"provider", "provider/ethereum", "provider/password", "bootstrap", "gate", "login", "keys", "limit", "metrics", "control",
 		"httpapi", "app", "authtest", "bench", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/auth/")

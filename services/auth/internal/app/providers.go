@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	"errors"
-	"time"
 
-	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider/ethereum"
@@ -15,15 +13,18 @@ import (
 
 // openProviders returns the enabled providers in the order in which clients see them. A new provider is a
 // line here and a package under provider.
-func openProviders(c config.Config, records *store.Store, challenges challenge.Service, now func() time.Time) []provider.Provider {
+func (a *App) openProviders(c config.Config) []provider.Provider {
 	var list []provider.Provider
 	if c.Providers.EthWallet {
 		list = append(list, &ethereum.Provider{
-			Config: c.Eth, PublicURL: c.PublicURL, VerifyChallenge: challenges.Verify, Now: now,
+			Config: c.Eth, PublicURL: c.PublicURL, VerifyChallenge: a.challenges.Verify, Now: a.now,
 		})
 	}
 	if c.Providers.UserPassword {
-		list = append(list, openPasswords(c.UserPassword, records))
+		if a.passwords == nil {
+			a.passwords = openPasswords(c.UserPassword, a.records)
+		}
+		list = append(list, a.passwords) // the same after a reload: it bounds the hashes that run at once
 	}
 	return list
 }

@@ -314,7 +314,9 @@ func TestNoSecretInTheLogOfAWholeRun(t *testing.T) {
 	i.clock.Advance(time.Minute)
 	refresh(client, nil) // reuse
 	i.call(t, "POST", "/admin/revoke", pair.Access, nil, nil)
-	i.Reload(t.Context())
+	if err := i.Reload(t.Context(), again(c)); err != nil {
+		t.Error(err)
+	}
 	if err := i.stop(); err != nil {
 		t.Fatal(err)
 	}

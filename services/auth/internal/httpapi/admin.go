@@ -10,6 +10,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -139,7 +140,7 @@ func (s *server) createClient(c echo.Context) error {
 	}
 	request := keys.ClientRequest{
 		ContextID: orEmpty(body.ContextID), ContextIdentity: orEmpty(body.ContextIdentity), Permissions: body.Permissions,
-		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Peer: s.clientPrefix(c.Request()),
+		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Peer: reqctx.Peer(c.Request().Context()),
 	}
 	if body.ExpiresIn != nil {
 		if *body.ExpiresIn <= 0 || *body.ExpiresIn > maxSeconds {

@@ -29,6 +29,8 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 		"service.identity": s.identity,
 		"admin.identity":   s.identity,
 		"admin.redirect":   s.dashboard,
+		"admin.metrics":    s.totals,
+		"admin.audit":      s.auditPage,
 
 		"keys.list":      s.listRoots,
 		"keys.create":    s.createRoot,
