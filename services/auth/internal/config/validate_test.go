@@ -123,6 +123,7 @@ func TestLoad_Refused(t *testing.T) {
 		{"[security]\nmax_body_size = 0", "security.max_body_size", "between 1024"},
 		{"[security.rate_limit]\nrate_limit_rpm = -1", "security.rate_limit.rate_limit_rpm", "between 0"},
 		{"[security.rate_limit]\nrate_limit_burst = 0", "security.rate_limit.rate_limit_burst", "between 1"},
+		{"[security.headers.csp]\nconnect_src = [\"'self'\", \"'Unsafe-inline'\"]", "security.headers.csp.connect_src", "unsafe keyword"},
 		{"[audit]\nmax_age = 60", "audit.max_age", "between 3600"},
 		{"[audit]\nmax_bytes = 1000", "audit.max_bytes", "between 65536"},
 		{"[audit]\nfile = \"./data/auth/auth.db\"", "audit.file", "outside storage.path"},

@@ -122,6 +122,7 @@ func startAPI(t *testing.T, changes ...func(*apiOptions)) *api {
 	a.clock.Store(apiStart.UnixNano())
 	log := slog.New(reqctx.LogHandler{Handler: slog.NewJSONHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})})
 	a.wire(t, o, log)
+	a.countAudit()
 	if !o.empty {
 		a.addAccount(t, "alice", "admin")
 	}
@@ -179,6 +180,10 @@ func (a *api) wire(t *testing.T, o apiOptions, log *slog.Logger) {
 		CORS: rules, Headers: o.headers, MaxBody: o.maxBody, PublicURL: o.publicURL, Trusted: o.trusted,
 		Version: "1.2.3", Started: a.now(), Now: a.now, Log: log,
 	}
+}
+
+func (a *api) countAudit() {
+	a.store.Audit.CopyTo(func(e audit.Event) { a.deps.Metrics.Audited(e.Action) })
 }
 
 func (a *api) serve(t *testing.T, o apiOptions, log *slog.Logger) {
