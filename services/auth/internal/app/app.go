@@ -23,6 +23,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/httpapi"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
@@ -69,6 +70,7 @@ type App struct {
 	sessions   *gate.Sessions
 	issuer     *login.Issuer
 	passwords  *password.Provider // with its bound on concurrent hashes
+	rpc        []*jsonrpc.Client  // those that the providers ask
 	metrics    *metrics.Metrics
 	limits     *limit.Limiter
 	refusals   *audit.Refusals

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -36,8 +37,19 @@ func (a *App) openAudit() error {
 		Limits: a.limits.Counts,
 		Audit:  func() audit.Losses { return audit.Losses{File: a.auditFile.Dropped(), Merged: a.refusals.Merged()} },
 		Live:   (&census{store: a.records, now: a.now}).count,
+		RPC:    a.rpcHealth,
 	})
 	return nil
+}
+
+// rpcHealth reads the counters of the RPC clients, which are all there before the first request.
+func (a *App) rpcHealth() []metrics.RPC {
+	all := make([]metrics.RPC, len(a.rpc))
+	for i, client := range a.rpc {
+		h := client.Health()
+		all[i] = metrics.RPC{Name: h.Name, Up: h.State == jsonrpc.Closed, Calls: h.Calls, Failures: h.Failures, Refused: h.Refused}
+	}
+	return all
 }
 
 // keepAudit writes the refusals of each minute and deletes what is too old, until ctx ends.

@@ -44,7 +44,7 @@ func TestScrape(t *testing.T) {
 		Audit: func() audit.Losses { return audit.Losses{File: 4, Merged: 5} },
 		Live:  func() metrics.Live { return metrics.Live{RootKeys: 2, ClientKeys: 11, Sessions: 13} },
 		RPC: func() []metrics.RPC {
-			return []metrics.RPC{{Name: "near", Up: true, Requests: 10, Failures: 4}, {Name: "eth", Requests: 6, Failures: 6}}
+			return []metrics.RPC{{Name: "near", Up: true, Calls: 10, Failures: 4}, {Name: "eth", Calls: 6, Failures: 5, Refused: 1}}
 		},
 	})
 	m.LoggedIn("user_password", nil, 30*time.Millisecond)
@@ -87,8 +87,9 @@ func TestScrape(t *testing.T) {
 		`mero_auth_audit_events_total{action="key.revoked"} 1`,
 		`mero_auth_rpc_up{provider="near"} 1`,
 		`mero_auth_rpc_up{provider="eth"} 0`,
-		`mero_auth_rpc_requests_total{provider="near",result="answered"} 6`,
-		`mero_auth_rpc_requests_total{provider="near",result="failed"} 4`,
+		`mero_auth_rpc_calls_total{provider="near"} 10`,
+		`mero_auth_rpc_failures_total{provider="near",reason="failed"} 4`,
+		`mero_auth_rpc_failures_total{provider="eth",reason="not_asked"} 1`,
 		`mero_auth_store_duration_seconds_count{kind="write"} 2`,
 		`mero_auth_store_duration_seconds_count{kind="read"} 1`,
 		`mero_auth_store_errors_total{kind="write"} 1`,

@@ -27,9 +27,10 @@ type Live struct {
 // RPC is the state of one outside service that a provider asks.
 type RPC struct {
 	Name     string // of the provider: never a URL, which may hold a key
-	Up       bool   // the last question was answered and the circuit breaker is closed
-	Requests uint64 // questions put
+	Up       bool   // questions are put: the circuit breaker is closed
+	Calls    uint64 // however they ended
 	Failures uint64 // of them without a usable answer
+	Refused  uint64 // of them not put at all: the breaker was open, or too many were waiting
 }
 
 // Watch adds the numbers of the sources. Call it once.
@@ -43,8 +44,9 @@ var (
 	descTracked   = desc("rate_limit_tracked", "Addresses and accounts that the rate limits remember.")
 	descLost      = desc("audit_dropped_total", "Audit records that are missing in a place, by place: lines of the file, refusals that share a record.", "place")
 	descLive      = desc("live", "Keys that are not revoked and sessions that have not ended, by kind.", "kind")
-	descRPCUp     = desc("rpc_up", "1 if the provider's outside service answers.", "provider")
-	descRPC       = desc("rpc_requests_total", "Questions to the provider's outside service, by result.", "provider", "result")
+	descRPCUp     = desc("rpc_up", "1 while the provider's outside service is asked, 0 while it is given a rest after failures.", "provider")
+	descRPCCalls  = desc("rpc_calls_total", "Questions to the provider's outside service, however they ended.", "provider")
+	descRPCFailed = desc("rpc_failures_total", "Questions without an answer, by what was missing: the service failed, or it was not asked.", "provider", "reason")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -53,7 +55,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (w watcher) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descDecisions, descTracked, descLost, descLive, descRPCUp, descRPC} {
+	for _, d := range []*prometheus.Desc{descDecisions, descTracked, descLost, descLive, descRPCUp, descRPCCalls, descRPCFailed} {
 		out <- d
 	}
 }
@@ -94,8 +96,9 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 				up = 1
 			}
 			gauge(descRPCUp, up, r.Name)
-			counter(descRPC, r.Requests-r.Failures, r.Name, "answered")
-			counter(descRPC, r.Failures, r.Name, "failed")
+			counter(descRPCCalls, r.Calls, r.Name)
+			counter(descRPCFailed, r.Failures, r.Name, "failed")
+			counter(descRPCFailed, r.Refused, r.Name, "not_asked")
 		}
 	}
 }
