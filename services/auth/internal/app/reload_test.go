@@ -154,6 +154,47 @@ func TestReload_TakesSafeSettingsOver(t *testing.T) {
 	}
 }
 
+// What a provider publishes follows the configuration, and its connections and bounds stay.
+func TestReload_PublicSettingsOfProviders(t *testing.T) {
+	c := settings(t, func(c *config.Config) { c.Providers.EthWallet, c.PublicURL = true, "https://node.example" })
+	i := run(t, c)
+	published := func() string {
+		t.Helper()
+		var answer struct {
+			Providers []struct {
+				Name   string
+				Config struct{ Statement, Domain string }
+			}
+		}
+		i.call(t, "GET", "/auth/providers", "", nil, &answer)
+		for _, p := range answer.Providers {
+			if p.Name == "eth_wallet" {
+				return p.Config.Statement + " at " + p.Config.Domain
+			}
+		}
+		return ""
+	}
+	if got := published(); got != " at node.example" {
+		t.Errorf("published before: %q", got)
+	}
+	next := c
+	next.Eth.Statement, next.Eth.Domain = "Log in to my node", "login.example"
+	if err := i.Reload(t.Context(), again(next)); err != nil {
+		t.Fatal(err)
+	}
+	if got := published(); got != "Log in to my node at login.example" {
+		t.Errorf("published after: %q", got)
+	}
+	next.PublicURL = "https://other.example" // needs a restart, and what follows from it waits with it
+	next.Eth.Domain, next.Eth.URI = "", ""
+	if err := i.Reload(t.Context(), again(next.Resolve())); err != nil {
+		t.Fatal(err)
+	}
+	if got := published(); got != "Log in to my node at login.example" {
+		t.Errorf("published while a restart is due: %q", got)
+	}
+}
+
 // Whatever of a new configuration is wrong, nothing of it is taken over.
 func TestReload_AllOrNothing(t *testing.T) {
 	c := settings(t)
