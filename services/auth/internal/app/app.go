@@ -8,12 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/calimero-network/mero-go/pkg/assertion"
 	"github.com/calimero-network/mero-go/pkg/buildinfo"
 	"github.com/calimero-network/mero-go/pkg/serve"
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
@@ -28,8 +26,8 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
+	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider/password"
-	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 	"github.com/calimero-network/mero-go/services/auth/internal/token"
@@ -63,7 +61,7 @@ type App struct {
 	db         kv.DB
 	records    *store.Store
 	secrets    *secret.Keyring
-	assertions *assertion.File
+	operate    *operate.Service
 	bootstrap  *bootstrap.Service
 	codec      *token.Codec
 	challenges challenge.Service
@@ -114,22 +112,24 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.openAudit(); err != nil {
 		return err
 	}
-	if err := a.openSecrets(ctx); err != nil {
+	a.records.Limits = store.Limits{Idle: a.cfg.Sessions.IdleTimeout, Age: a.cfg.Sessions.MaxLifetime}
+	if a.operate, err = openOperate(ctx, a.cfg, a.db, a.records, a.now, a.log); err != nil {
 		return err
+	}
+	a.secrets, a.bootstrap = a.operate.Secrets, a.operate.Bootstrap
+	if err := a.operate.Published.Sync(); err != nil { // before nodes are told that we are ready
+		return fmt.Errorf("assertion.jwks_file: %w", err)
 	}
 	if a.codec, err = a.openCodec(); err != nil {
 		return err
 	}
 	a.challenges = challenge.Service{Codec: a.codec, Now: a.now}
-	a.bootstrap = &bootstrap.Service{
-		Store: a.records, Dir: a.cfg.Storage.Path, Mode: a.cfg.Bootstrap.Mode,
-		Configured: a.cfg.Bootstrap.Secret.Reveal(), Now: a.now, Log: a.log,
-	}
 	a.sessions = &gate.Sessions{
 		Store: a.records, Tokens: a.codec, SecretEpoch: a.secrets.Epoch, Leeway: a.cfg.JWT.Leeway, Now: a.now,
 	}
 	a.issuer = &login.Issuer{
-		Tokens: a.codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
+		Store: a.records, Tokens: a.codec, Secrets: a.secrets,
+		AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
 	}
 	first, err := a.build(a.cfg)
 	if err != nil {
@@ -143,40 +143,6 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	return a.listen(ctx)
-}
-
-// openSecrets opens the master key, the signing secrets and the key that gate and node share.
-func (a *App) openSecrets(ctx context.Context) error {
-	if err := os.MkdirAll(a.cfg.Secrets.KeyDir, 0o700); err != nil {
-		return fmt.Errorf("secrets.key_dir: %w", err)
-	}
-	fresh, err := secret.Fresh(ctx, a.db)
-	if err != nil {
-		return err
-	}
-	master, err := seal.OpenMaster(seal.Source{
-		Text: a.cfg.Secrets.MasterKey.Reveal(), File: a.cfg.Secrets.MasterKeyFile, Generate: fresh,
-	})
-	if err != nil {
-		return fmt.Errorf("secrets.master_key: %w", err)
-	}
-	sealer, err := master.Sealer("secrets")
-	if err != nil {
-		return err
-	}
-	a.secrets, err = secret.Open(ctx, a.db, sealer, secret.Options{
-		Now: a.now, Rotation: a.cfg.Secrets.Rotation, Grace: a.cfg.Secrets.Grace, Log: a.log, Audit: a.records.Audit,
-	})
-	if err != nil {
-		return err
-	}
-	if _, err := assertion.Create(a.cfg.Assertion.KeyFile); err != nil {
-		return fmt.Errorf("assertion.key_file: %w", err)
-	}
-	if a.assertions, err = assertion.Open(a.cfg.Assertion.KeyFile, a.now); err != nil {
-		return fmt.Errorf("assertion.key_file: %w", err)
-	}
-	return nil
 }
 
 func (a *App) openCodec() (*token.Codec, error) {
@@ -201,6 +167,9 @@ func (a *App) announce(ctx context.Context) error {
 	}
 	switch {
 	case shown.State == bootstrap.Closed:
+	case shown.Recovery:
+		a.log.WarnContext(ctx, "a recovery is under way: the next login with its one-time secret becomes administrator",
+			"file", a.bootstrap.Path(), "state", shown.State, "expires", shown.Expires)
 	case a.cfg.Bootstrap.Mode == bootstrap.ModeFirstLogin:
 		a.log.WarnContext(ctx, "bootstrap.mode is first-login: whoever logs in first becomes administrator")
 	case a.cfg.Bootstrap.Secret != "":
@@ -230,7 +199,7 @@ func (a *App) listen(ctx context.Context) error {
 	public.HTTP.ReadTimeout, public.HTTP.WriteTimeout = readTimeout, writeTimeout
 	operators := serve.New("operators", operatorListener, httpapi.Operator(a.metrics, a.ready, a.log), 16<<10, a.log)
 	operators.HTTP.ReadTimeout, operators.HTTP.WriteTimeout = readTimeout, writeTimeout
-	a.servers = []*serve.Server{public, operators, control.Server(socket, a.bootstrap, a.log)}
+	a.servers = []*serve.Server{public, operators, control.Server(socket, a.operate, a.log)}
 	return nil
 }
 
@@ -278,6 +247,9 @@ func (a *App) Run(ctx context.Context) error {
 	var rotation error
 	background.Go(func() { rotation = a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
+	background.Go(func() { a.operate.Shared.Run(ctx) })
+	background.Go(func() { a.operate.Published.Run(ctx, a.log) })
+	background.Go(func() { a.saveUses(ctx) })
 	background.Go(func() { a.keepAudit(ctx) })
 	var copying sync.WaitGroup
 	copyCtx, endCopy := context.WithCancel(context.WithoutCancel(ctx)) // what is written at the stop is copied, too

@@ -43,7 +43,7 @@ func (a *App) build(c config.Config) (*plane, error) {
 	}
 	p := &plane{gate: &gate.Gate{
 		Sessions: a.sessions, Table: route.Node,
-		Assertions: a.assertions, AssertionTTL: c.Assertion.TTL, AssertionBind: bind,
+		Assertions: a.signer(c), AssertionTTL: c.Assertion.TTL, AssertionBind: bind,
 		TrustedProxies: c.Forward.TrustedProxies, QueryTokenPaths: c.Forward.QueryTokenPaths,
 		AllowPreflight: c.Forward.AllowPreflight, PlainProxy: gate.Form(c.Forward.PlainProxy),
 		EnforcesPermissions: c.Node.EnforcesPermissions, NodeHosts: c.JWT.NodeHosts,
@@ -58,7 +58,7 @@ func (a *App) build(c config.Config) (*plane, error) {
 	p.handler, err = httpapi.DataPlane(httpapi.Deps{
 		Gate: p.gate, Login: p.login,
 		Keys:       &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, Now: a.now, Log: a.log},
-		Challenges: a.challenges, Metrics: a.metrics, Limits: a.limits, Audit: a.records.Audit, Refusals: a.refusals,
+		Challenges: a.challenges, JWKS: a.operate.Published.JWKS, Metrics: a.metrics, Limits: a.limits, Audit: a.records.Audit, Refusals: a.refusals,
 		Readable: a.records.Read, CORS: policy,
 		Headers: httpapi.SecurityHeaders{
 			Enabled: headers.Enabled, HSTSMaxAge: headers.HSTSMaxAge, HSTSSubdomains: headers.HSTSIncludeSubdomains,
@@ -72,6 +72,14 @@ func (a *App) build(c config.Config) (*plane, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// signer returns what signs for the node: the key that it shares, or the published keys.
+func (a *App) signer(c config.Config) gate.Signer {
+	if c.Assertion.Algorithm == "ed25519" {
+		return a.operate.Published
+	}
+	return a.operate.Shared.File()
 }
 
 func rulesOf(c config.Config) limit.Rules {
@@ -106,7 +114,7 @@ func (a *App) reload(ctx context.Context, load func() (config.Config, []config.W
 	if err != nil {
 		return err
 	}
-	if err := a.assertions.Reload(); err != nil { // the last that can fail: nothing has changed yet
+	if err := a.operate.Shared.File().Reload(); err != nil { // the last that can fail: nothing has changed yet
 		if file != nil {
 			err = errors.Join(err, file.Close())
 		}

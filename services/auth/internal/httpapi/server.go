@@ -34,6 +34,7 @@ type Deps struct {
 	Login      *login.Service
 	Keys       *keys.Service
 	Challenges challenge.Service
+	JWKS       func() []byte // the published assertion keys
 	Metrics    *metrics.Metrics
 	Limits     *limit.Limiter
 	Audit      *audit.Log

