@@ -148,7 +148,7 @@ func (s *Service) addRoot(tx *store.Tx, caller *gate.Session, grant login.RootGr
 		return key, false, err
 	}
 	if c := grant.Proof.Challenge; c != nil {
-		if err := tx.UseChallenge(c.ID, c.Expires); err != nil {
+		if err := tx.UseChallenge(c.ID, c.Expires, s.Now()); err != nil {
 			return key, false, err
 		}
 	}

@@ -120,7 +120,7 @@ func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (fa
 
 // UseChallenge is [provider.Attempt.UseChallenge] over the store: of any number of uses of a challenge, one succeeds.
 func (s *Service) UseChallenge(ctx context.Context, c challenge.Claims) error {
-	err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.UseChallenge(c.ID, c.Expires) })
+	err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.UseChallenge(c.ID, c.Expires, s.Now()) })
 	if errors.Is(err, store.ErrUsed) {
 		return fmt.Errorf("%w: %s", provider.ErrRejected, challengeUsed)
 	}
@@ -141,7 +141,7 @@ type proven struct {
 // begin uses the challenge up, finds the root key, or creates the first one, and stores a new session of it.
 func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bool, err error) {
 	if l.proof.Challenge != nil {
-		if err := tx.UseChallenge(l.proof.Challenge.ID, l.proof.Challenge.Expires); err != nil {
+		if err := tx.UseChallenge(l.proof.Challenge.ID, l.proof.Challenge.Expires, s.Now()); err != nil {
 			return family, false, err
 		}
 	}

@@ -24,7 +24,7 @@ func TestUseChallenge_Replay(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
-				switch err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge("jti", start) }); {
+				switch err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge("jti", start, start) }); {
 				case err == nil:
 					won.Add(1)
 				case errors.Is(err, store.ErrUsed):
@@ -47,7 +47,7 @@ func TestSweepChallenges(t *testing.T) {
 		s := open(t, db)
 		update(t, s, func(tx *store.Tx) error {
 			for i := range 10 {
-				if err := tx.UseChallenge(fmt.Sprintf("c%d", i), start.Add(time.Duration(i)*time.Second)); err != nil {
+				if err := tx.UseChallenge(fmt.Sprintf("c%d", i), start.Add(time.Duration(i)*time.Second), start); err != nil {
 					return err
 				}
 			}
@@ -211,7 +211,7 @@ func TestSweep_ManyRecordsBesideWriters(t *testing.T) {
 					if i >= dead {
 						exp = at + 100
 					}
-					if err := errors.Join(tx.CreateFamily(family(i, exp)), tx.UseChallenge(fmt.Sprint("c", i), time.Unix(exp, 0))); err != nil {
+					if err := errors.Join(tx.CreateFamily(family(i, exp)), tx.UseChallenge(fmt.Sprint("c", i), time.Unix(exp, 0), start)); err != nil {
 						return err
 					}
 				}
@@ -232,7 +232,7 @@ func TestSweep_ManyRecordsBesideWriters(t *testing.T) {
 							return err
 						}
 						f.Number++
-						return errors.Join(tx.SaveFamily(f), tx.UseChallenge(fmt.Sprintf("w%d-%d", w, i), time.Unix(at+100, 0)))
+						return errors.Join(tx.SaveFamily(f), tx.UseChallenge(fmt.Sprintf("w%d-%d", w, i), time.Unix(at+100, 0), start))
 					})
 					if err != nil {
 						t.Errorf("a writer beside the sweep: %v", err)
@@ -278,7 +278,7 @@ func TestSweep_Continues(t *testing.T) {
 	const dead = 1<<14 + 100
 	update(t, s, func(tx *store.Tx) error {
 		for i := range dead {
-			if err := tx.UseChallenge(strconv.Itoa(i), start.Add(-time.Second)); err != nil {
+			if err := tx.UseChallenge(strconv.Itoa(i), start.Add(-time.Second), start); err != nil {
 				return err
 			}
 		}
@@ -297,7 +297,7 @@ func TestSweep_BrokenRecord(t *testing.T) {
 	s := open(t, db)
 	update(t, s, func(tx *store.Tx) error {
 		for _, id := range []string{"a", "b", "c"} {
-			if err := errors.Join(tx.UseChallenge(id, start.Add(-time.Second)), tx.CreateFamily(store.Family{ID: id, Key: "k"})); err != nil {
+			if err := errors.Join(tx.UseChallenge(id, start.Add(-time.Second), start), tx.CreateFamily(store.Family{ID: id, Key: "k"})); err != nil {
 				return err
 			}
 		}
