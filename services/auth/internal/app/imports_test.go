@@ -10,7 +10,7 @@ func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/auth/internal/", []string{
 		"config", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "audit", "seal", "secret", "token", "challenge", "store",
 		"provider", "provider/ethereum", "provider/password", "bootstrap", "gate", "login", "keys", "metrics", "control",
-		"httpapi", "app", "authtest", "bench", "cli",
+		"httpapi", "app", "authtest", "bench", "client", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/auth/")
 }

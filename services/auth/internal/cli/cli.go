@@ -28,6 +28,7 @@ const (
 type Process struct {
 	Args    []string
 	Environ []string
+	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Reload  <-chan os.Signal // SIGHUP
@@ -116,6 +117,10 @@ then flags; docs/configuration.md lists them all.`,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
 		},
 		c.bootstrapCommand(),
+		c.tokenCommand(),
+		c.keysCommand(),
+		c.clientKeyCommand(),
+		c.explainCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: noArgs,
 			RunE: func(*cobra.Command, []string) error {
