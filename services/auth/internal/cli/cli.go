@@ -120,6 +120,8 @@ then flags; docs/configuration.md lists them all.`,
 		c.tokenCommand(),
 		c.keysCommand(),
 		c.clientKeyCommand(),
+		c.sessionsCommand(),
+		c.auditCommand(),
 		c.explainCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: noArgs,

@@ -330,5 +330,5 @@ func parseLife(text string) (time.Duration, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= time.Second && d <= maxLife {
 		return d, nil
 	}
-	return 0, fmt.Errorf("--expires-in: %q is no duration such as 90d, 12h, 30m or 3600", text)
+	return 0, fmt.Errorf("%q is no duration such as 90d, 12h, 30m or 3600", text)
 }
