@@ -23,6 +23,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/httpapi"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
@@ -64,6 +65,7 @@ type App struct {
 	bootstrap  *bootstrap.Service
 	gate       *gate.Gate
 	login      *login.Service
+	rpc        []*jsonrpc.Client // those that the providers ask, for their health
 
 	servers  []*serve.Server
 	stopping atomic.Bool
@@ -93,6 +95,7 @@ func (a *App) open(ctx context.Context) error {
 	if a.records, err = store.Open(ctx, db); err != nil {
 		return err
 	}
+	a.records.Limits = store.Limits{Idle: a.cfg.Sessions.IdleTimeout, Age: a.cfg.Sessions.MaxLifetime}
 	if err := a.openSecrets(ctx); err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	challenges := challenge.Service{Codec: codec, Now: a.now}
-	providers := openProviders(a.cfg, a.records, challenges, a.now)
+	providers := a.openProviders(challenges)
 	a.bootstrap = &bootstrap.Service{
 		Store: a.records, Dir: a.cfg.Storage.Path, Mode: a.cfg.Bootstrap.Mode,
 		Configured: a.cfg.Bootstrap.Secret.Reveal(), Now: a.now, Log: a.log,
@@ -213,7 +216,7 @@ func (a *App) announce(ctx context.Context) error {
 
 func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challenge.Service, providers []provider.Provider) error {
 	issuer := &login.Issuer{
-		Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
+		Store: a.records, Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
 	}
 	policy, err := cors.New(cors.Policy{AllowAll: a.cfg.CORS.AllowAllOrigins, Origins: a.cfg.CORS.AllowedOrigins})
 	if err != nil {
@@ -315,6 +318,7 @@ func (a *App) Run(ctx context.Context) error {
 	var rotation error
 	background.Go(func() { rotation = a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
+	background.Go(func() { a.saveUses(ctx) })
 	err := serve.Run(ctx, drainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()
 	background.Wait()

@@ -19,6 +19,7 @@ const (
 	RootCreated        Action = "root_key.created"
 	ClientCreated      Action = "client_key.created"
 	KeyRevoked         Action = "key.revoked"
+	KeyChanged         Action = "key.changed" // its name or its expiry
 	PermissionsChanged Action = "key.permissions_changed"
 	BootstrapUsed      Action = "bootstrap.used"
 	BootstrapRenewed   Action = "bootstrap.renewed"

@@ -20,6 +20,7 @@ type Config struct {
 	PublicURL  string `koanf:"public_url"`  // the address that people use; "" when unknown
 
 	JWT          JWT          `koanf:"jwt"`
+	Sessions     Sessions     `koanf:"sessions"`
 	Storage      Storage      `koanf:"storage"`
 	Secrets      Secrets      `koanf:"secrets"`
 	Bootstrap    Bootstrap    `koanf:"bootstrap"`
@@ -48,6 +49,12 @@ type JWT struct {
 	RefreshGrace  time.Duration `koanf:"refresh_grace"`  // a repeated refresh within it gets the same successor
 	MachineMax    time.Duration `koanf:"machine_max"`    // longest life of a machine token
 	NodeHosts     []string      `koanf:"node_hosts"`     // when set: the hosts this gate stands for, in place of request headers
+}
+
+// Sessions bounds the life of sessions; 0 is no bound. Machine tokens are not bounded by it.
+type Sessions struct {
+	IdleTimeout time.Duration `koanf:"idle_timeout"` // since it was last used
+	MaxLifetime time.Duration `koanf:"max_lifetime"` // since the login
 }
 
 // Storage selects and places the store.
@@ -152,12 +159,12 @@ type Providers struct {
 // Near configures the near_wallet provider.
 type Near struct {
 	Network              string   `koanf:"network"`
-	RPCURL               string   `koanf:"rpc_url"`
+	RPCURL               Endpoint `koanf:"rpc_url"`
 	WalletURL            string   `koanf:"wallet_url"`
 	HelperURL            string   `koanf:"helper_url"`
-	Recipients           []string `koanf:"recipients"`
+	Recipients           []string `koanf:"recipients"` // default: host[:port] of public_url
 	AllowLegacyRecipient bool     `koanf:"allow_legacy_recipient"`
-	CallbackURLs         []string `koanf:"callback_urls"`
+	CallbackURLs         []string `koanf:"callback_urls"` // default: public_url + /auth/login
 	APIKey               Secret   `koanf:"api_key"`
 }
 
@@ -168,13 +175,13 @@ type Eth struct {
 	Statement         string   `koanf:"statement"`
 	ChainIDs          []uint64 `koanf:"chain_ids"` // each at least 1
 	AllowPersonalSign bool     `koanf:"allow_personal_sign"`
-	RPCURL            string   `koanf:"rpc_url"`
+	RPCURL            Endpoint `koanf:"rpc_url"` // "" when contract wallets are not asked
 }
 
 // UserPassword configures the user_password provider.
 type UserPassword struct {
 	MinLength     int    `koanf:"min_password_length"` // characters
-	MaxLength     int    `koanf:"max_password_length"` // characters
+	MaxLength     int    `koanf:"max_password_length"` // bytes
 	MemoryKiB     uint32 `koanf:"argon2_memory_kib"`
 	Iterations    uint32 `koanf:"argon2_iterations"`
 	MaxConcurrent int    `koanf:"max_concurrent_hashes"` // 0 = twice the processors that Go uses

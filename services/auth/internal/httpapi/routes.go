@@ -33,9 +33,16 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 		"keys.list":      s.listRoots,
 		"keys.create":    s.createRoot,
 		"keys.delete":    s.deleteRoot,
+		"keys.change":    s.updateKey,
 		"clients.list":   s.listClients,
 		"clients.create": s.createClient,
 		"clients.delete": s.deleteClient,
+
+		"keys.permissions.get":    s.getPermissions,
+		"keys.permissions.change": s.changePermissions,
+
+		"sessions.list":   s.listSessions,
+		"sessions.delete": s.endSession,
 	}
 }
 
