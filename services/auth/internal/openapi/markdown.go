@@ -113,11 +113,13 @@ func (op operation) success(b *strings.Builder, status string, r response) {
 		for slices.Equal(data.Type, []string{"array"}) {
 			name, data = name+"[]", data.Items
 		}
-		if len(data.Properties.names) == 0 {
-			fmt.Fprintf(b, "\nAnswer %s: `%s` is %s\n", status, name, data.kind())
-			continue
+		for _, form := range forms(data) {
+			if len(form.Properties.names) == 0 {
+				fmt.Fprintf(b, "\nAnswer %s: `%s` is %s\n", status, name, form.kind())
+				continue
+			}
+			table(b, "Answer "+status+": `"+name+"`", form.rows("", nil))
 		}
-		table(b, "Answer "+status+": `"+name+"`", data.rows("", nil))
 	}
 	table(b, "Headers of the answer", rows)
 }

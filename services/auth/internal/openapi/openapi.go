@@ -29,8 +29,9 @@ type Operation struct {
 	Bodies  []any // further forms of the body
 	NoBody  bool  // the body may be left out
 	Answer  any   // a value of the type of the answer's data; nil when the answer is no JSON
+	Answers []any // further forms of it
+	Paged   bool  // next_cursor stands beside the data when more follows
 	Media   string
-	Raw     bool           // the answer is Answer itself, not in the envelope
 	Status  int            // of success, 200 when 0
 	Headers []Parameter    // of the answer
 	Refuses map[int]string // what the refusals that are this operation's own mean
@@ -121,17 +122,9 @@ func (op *operation) describeBody(o Operation) error {
 	if o.Body == nil {
 		return nil
 	}
-	all := make([]*Schema, 0, 1+len(o.Bodies))
-	for _, form := range append([]any{o.Body}, o.Bodies...) {
-		s, err := schemaOf(reflect.TypeOf(form), true)
-		if err != nil {
-			return err
-		}
-		all = append(all, s)
-	}
-	body := all[0]
-	if len(all) > 1 {
-		body = &Schema{AnyOf: all}
+	body, err := anyOf(append([]any{o.Body}, o.Bodies...), true)
+	if err != nil {
+		return err
 	}
 	op.RequestBody = &requestBody{Required: !o.NoBody, Content: content("application/json", body)}
 	return nil
@@ -144,12 +137,13 @@ func (op *operation) describeAnswer(o Operation) error {
 	}
 	r := response{Description: "success", Headers: headers(o.Headers)}
 	if o.Answer != nil {
-		s, err := schemaOf(reflect.TypeOf(o.Answer), false)
+		data, err := anyOf(append([]any{o.Answer}, o.Answers...), false)
 		if err != nil {
 			return err
 		}
-		if !o.Raw {
-			s = object(property{"data", s}, property{"error", &Schema{Type: []string{"null"}}})
+		s := object(property{"data", data}, property{"error", &Schema{Type: []string{"null"}}})
+		if o.Paged {
+			s.Properties.set("next_cursor", &Schema{Type: []string{"string"}, Text: "for ?cursor; absent when nothing follows"})
 		}
 		r.Content = content("application/json", s)
 	} else if o.Media != "" {
@@ -157,6 +151,22 @@ func (op *operation) describeAnswer(o Operation) error {
 	}
 	op.Responses[strconv.Itoa(status)] = r
 	return nil
+}
+
+// anyOf is the schema of a value that has one of the types of the given ones.
+func anyOf(values []any, request bool) (*Schema, error) {
+	all := make([]*Schema, 0, len(values))
+	for _, v := range values {
+		s, err := schemaOf(reflect.TypeOf(v), request)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return &Schema{AnyOf: all}, nil
 }
 
 // refusal is the answer of every error.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // Schema is the part of JSON Schema 2020-12 that the interface needs.
@@ -74,8 +75,11 @@ func schemaOf(t reflect.Type, request bool) (*Schema, error) {
 		types, text := d.OpenAPI()
 		return &Schema{Type: types, Text: text}, nil
 	}
-	if t == reflect.TypeFor[json.RawMessage]() {
+	switch t {
+	case reflect.TypeFor[json.RawMessage]():
 		return &Schema{}, nil
+	case reflect.TypeFor[time.Time]():
+		return &Schema{Type: []string{"string"}, Text: "RFC 3339"}, nil
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
