@@ -123,6 +123,10 @@ then flags; docs/configuration.md lists them all.`,
 		c.sessionsCommand(),
 		c.auditCommand(),
 		c.explainCommand(),
+		c.secretsCommand(),
+		c.backupCommand(),
+		c.restoreCommand(),
+		c.doctorCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: noArgs,
 			RunE: func(*cobra.Command, []string) error {

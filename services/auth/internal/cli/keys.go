@@ -17,8 +17,12 @@ import (
 
 func (c *command) keysCommand() *cobra.Command {
 	group := &cobra.Command{Use: "keys", Short: "List, add and delete keys, change their permissions", Args: cobra.ArbitraryArgs, RunE: needsCommand}
-	r := remoteFlags(group)
-	group.AddCommand(c.keysList(r), c.keysCreate(r), c.keysDelete(r), c.keysPermissions(r))
+	var r remote
+	for _, cmd := range []*cobra.Command{c.keysList(&r), c.keysCreate(&r), c.keysDelete(&r), c.keysPermissions(&r)} {
+		r.register(cmd.Flags())
+		group.AddCommand(cmd)
+	}
+	group.AddCommand(c.keysRecover()) // on the host, past the API
 	return group
 }
 
