@@ -207,7 +207,7 @@ func TestOpenAPI_AnswersFitTheDocument(t *testing.T) {
 	c.ask(t, 200, get, "/auth/validate", admin, nil, nil)
 	c.ask(t, 200, post, "/auth/validate", admin, nil, nil)
 	c.ask(t, 401, get, "/auth/validate", "", nil, nil)
-	c.ask(t, 403, get, "/auth/validate?proxy=nginx", admin, nil, nil)
+	c.ask(t, 403, get, "/auth/validate?proxy=traefik", admin, nil, nil)
 
 	c.ask(t, 200, get, "/admin/identity", admin, nil, nil)
 	c.ask(t, 401, get, "/admin/identity", "", nil, nil)

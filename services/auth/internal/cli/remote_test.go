@@ -1,9 +1,11 @@
 package cli_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -212,5 +214,83 @@ func TestKeys(t *testing.T) {
 	}
 	if p.reads(t, &change, "keys", "permissions", bob, "--remove", "admin", "--add", "context:execute[ctx,pk]", "--add", "blob"); !slices.Equal(change.Permissions, []string{"context:execute[ctx,pk]", "blob"}) {
 		t.Errorf("permissions after the change: %q", change.Permissions)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	p, s := administrator(t)
+	second := newPerson(t, s)
+	second.does(t, "token", "login", "--user", "alice", "--password-file", second.file(t, "pw", "correct horse"), "--name", "a second\tsession")
+	var list []struct {
+		Family     string
+		ClientName string `json:"client_name"`
+		Current    bool
+	}
+	if p.reads(t, &list, "sessions", "list"); len(list) != 2 {
+		t.Fatalf("%d sessions, want 2: %+v", len(list), list)
+	}
+	if text := p.does(t, "sessions", "list"); !strings.Contains(text, "this one") || strings.Count(text, "\n") != 3 {
+		t.Errorf("the list for people:\n%q", text)
+	}
+	other := list[slices.IndexFunc(list, func(s struct {
+		Family     string
+		ClientName string `json:"client_name"`
+		Current    bool
+	}) bool {
+		return !s.Current
+	})]
+	p.does(t, "sessions", "end", other.Family)
+	if code, stdout, _ := second.types(t, "", "token", "validate"); code != cli.ExitError || !strings.Contains(stdout, "token_revoked") {
+		t.Errorf("the session that was ended: %d, %s", code, stdout)
+	}
+	if code, _, stderr := p.types(t, "", "sessions", "end", other.Family, "--of", "nobody"); code != cli.ExitError || stderr == "" {
+		t.Errorf("the session of another key: %d, %s", code, stderr)
+	}
+}
+
+func TestAudit(t *testing.T) {
+	p, _ := administrator(t)
+	p.does(t, "keys", "create", "--user", "bob", "--password-file", p.file(t, "bob", "bob's password"))
+	var events []struct{ Action, Actor string }
+	p.reads(t, &events, "audit", "--since", "1h")
+	for _, action := range []string{"bootstrap.used", "login.succeeded", "root_key.created"} {
+		if !slices.ContainsFunc(events, func(e struct{ Action, Actor string }) bool { return e.Action == action }) {
+			t.Errorf("no %s in %+v", action, events)
+		}
+	}
+	if text := p.does(t, "audit", "--limit", "1"); !strings.Contains(text, "root_key.created") || strings.Count(text, "\n") != 2 {
+		t.Errorf("the newest for people:\n%s", text)
+	}
+	if code, _, stderr := p.types(t, "", "audit", "--since", "yesterday"); code != cli.ExitUsage || !strings.Contains(stderr, "24h") {
+		t.Errorf("a strange time: %d, %s", code, stderr)
+	}
+	if code, _, stderr := p.types(t, "", "audit", "--limit", "0"); code != cli.ExitError || !strings.Contains(stderr, "limit") {
+		t.Errorf("a strange limit: %d, %s", code, stderr)
+	}
+}
+
+// Whoever follows sees what happens meanwhile, one JSON object a line, until interrupted.
+func TestAudit_Follow(t *testing.T) {
+	p, _ := administrator(t)
+	reader, writer := io.Pipe()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	code := make(chan int, 1)
+	go func() {
+		code <- cli.Run(ctx, cli.Process{Args: []string{"audit", "--follow", "--json"}, Environ: p.env, Stdout: writer, Stderr: io.Discard})
+		_ = writer.Close() // it never fails
+	}()
+	created := false
+	for lines := bufio.NewScanner(reader); lines.Scan(); {
+		if strings.Contains(lines.Text(), `"login.succeeded"`) && !created {
+			p.does(t, "keys", "create", "--user", "bob", "--password-file", p.file(t, "bob", "bob's password"))
+			created = true
+		}
+		if strings.Contains(lines.Text(), `"root_key.created"`) && created {
+			cancel()
+		}
+	}
+	if got := <-code; got != cli.ExitOK || !created || context.Cause(ctx) != context.Canceled { //nolint:errorlint // not wrapped
+		t.Errorf("exit code %d, created %t, %v", got, created, context.Cause(ctx))
 	}
 }

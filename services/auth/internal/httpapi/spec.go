@@ -7,7 +7,6 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/route"
-	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
 	"github.com/calimero-network/mero-go/services/auth/internal/openapi"
 )
@@ -184,5 +183,3 @@ func clientOperations() map[string]openapi.Operation {
 		"clients.delete": {Summary: "Revoke a client key and its sessions", Answer: revokedBody{}},
 	}
 }
-
-var _ = audit.Event{}

@@ -136,6 +136,9 @@ func (op *operation) describeAnswer(o Operation) error {
 		status = 200
 	}
 	r := response{Description: "success", Headers: headers(o.Headers)}
+	if status >= 400 {
+		r.Description = "always"
+	}
 	if o.Answer != nil {
 		data, err := anyOf(append([]any{o.Answer}, o.Answers...), false)
 		if err != nil {
