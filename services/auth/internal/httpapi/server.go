@@ -44,9 +44,9 @@ type Deps struct {
 
 	CORS      *cors.Rules
 	Headers   SecurityHeaders
-	MaxBody   int64          // bytes
-	PublicURL string         // "" when unknown
-	Trusted   []netip.Prefix // proxies whose word on the client's address and the request id is taken
+	MaxBody   int64              // bytes
+	PublicURL string             // "" when unknown
+	Trusted   []netip.Prefix     // proxies whose word on the client's address and the request id is taken
 	Mock      config.Development // read in a build with the tag mock only
 	Version   string
 	Started   time.Time

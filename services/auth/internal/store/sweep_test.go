@@ -60,10 +60,50 @@ func TestSweepChallenges(t *testing.T) {
 			}
 		}
 		for i := range 10 {
-			err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge(fmt.Sprintf("c%d", i), start) })
+			err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge(fmt.Sprintf("c%d", i), now.Add(time.Minute), now) })
 			if remembered := errors.Is(err, store.ErrUsed); remembered != (i >= 5) {
 				t.Errorf("challenge %d of 10 is remembered: %t (%v)", i, remembered, err)
 			}
+		}
+	})
+}
+
+// A clock that runs ahead lets a sweep forget challenges that are good again when it is set back: they stay refused.
+func TestSweepChallenges_ClockSetBack(t *testing.T) {
+	onEachBackend(t, func(t *testing.T, db kv.DB) {
+		s := open(t, db)
+		use := func(id string, issued, now time.Time) error {
+			return s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge(id, issued.Add(5*time.Minute), now) })
+		}
+		if err := use("first", start, start); err != nil {
+			t.Fatal(err)
+		}
+		for i, ahead := range []time.Duration{time.Hour, 74 * 365 * 24 * time.Hour} { // and the year 2100
+			fresh := start.Add(time.Duration(i+2) * time.Second)
+			if _, err := s.SweepChallenges(t.Context(), start.Add(ahead)); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, db) // as after a restart
+			if err := use("first", start, start.Add(time.Second)); !errors.Is(err, store.ErrClock) {
+				t.Errorf("%v ahead and back: the second use is %v, want ErrClock", ahead, err)
+			}
+			if err := use(fmt.Sprint("fresh", i), fresh, fresh); err != nil {
+				t.Errorf("%v ahead and back: a new challenge is %v", ahead, err)
+			}
+		}
+		// A login while the clock showed another century does not keep everybody out until then.
+		later := start.Add(74 * 365 * 24 * time.Hour)
+		if err := use("far", later, later); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SweepChallenges(t.Context(), later.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := use("third", start.Add(time.Minute), start.Add(time.Minute)); err != nil {
+			t.Errorf("after a login in another century: %v", err)
+		}
+		if err := use("far", later, later.Add(time.Second)); !errors.Is(err, store.ErrClock) {
+			t.Errorf("in the other century: %v, want ErrClock", err)
 		}
 	})
 }
