@@ -1,12 +1,8 @@
 package httpapi_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -173,10 +169,17 @@ var clientChecks = []contractCheck{
 		s.Clock.Advance(time.Hour)
 		wants(t, "the request", s.call(t, "GET", "/admin/keys", pair.Access, nil), 401, "token_expired")
 		// One refresh, or two tabs at the same time: the same successor, and no header that makes the client refresh again.
+		w := newWire(t, s.Service, 2)
 		answers := make([]answer, 2)
 		var wg sync.WaitGroup
 		for i := range answers {
-			wg.Go(func() { answers[i] = s.refreshFrom(t.Context(), pair) })
+			wg.Go(func() {
+				status, reason, body, err := w.send("POST", "/auth/refresh", "", fmt.Sprintf(`{"access_token":%q,"refresh_token":%q}`, pair.Access, pair.Refresh))
+				if err != nil || reason != "" {
+					t.Errorf("refresh: %s, %v", reason, err)
+				}
+				answers[i] = answer{status: status, body: string(body)}
+			})
 		}
 		wg.Wait()
 		first, second := s.wantsPair(t, "first tab", answers[0]), s.wantsPair(t, "second tab", answers[1])
@@ -208,23 +211,4 @@ var clientChecks = []contractCheck{
 			t.Errorf("exp %d, want %d", got, want)
 		}
 	}},
-}
-
-// refreshFrom is refresh for goroutines: it returns status 0 when no answer came.
-func (s *site) refreshFrom(ctx context.Context, pair tokens) answer {
-	body := fmt.Sprintf(`{"access_token":%q,"refresh_token":%q}`, pair.Access, pair.Refresh)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.Addr+"/auth/refresh", strings.NewReader(body))
-	if err != nil {
-		return answer{}
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return answer{}
-	}
-	raw, err := io.ReadAll(res.Body)
-	if err = errors.Join(err, res.Body.Close()); err != nil {
-		return answer{}
-	}
-	return answer{res.StatusCode, res.Header, string(raw)}
 }

@@ -30,7 +30,7 @@ var attackSurface = map[string]func(addr, token string) *http.Request{
 }
 
 func bearer(method, address, token string) *http.Request {
-	r, err := http.NewRequest(method, "http://"+address, http.NoBody) //nolint:noctx // the test's context is set when it is sent
+	r, err := http.NewRequest(method, "http://"+address, http.NoBody)
 	if err != nil {
 		panic(err)
 	}
