@@ -163,7 +163,7 @@ func marked(t *testing.T, env []string) (texts []string, records int) {
 // TestKill9_DuringRestore: whenever the restore dies, the store is the old one or the new one, and it starts.
 func TestKill9_DuringRestore(t *testing.T) {
 	t.Parallel()
-	killRestores(t, 7, 6, 6000)
+	killRestores(t, 7, 4, 4000)
 }
 
 // killRestores kills at least so many restores, until both outcomes were seen.
@@ -208,7 +208,7 @@ func killRestores(t *testing.T, seed uint64, least, records int) {
 // same secrets.
 func TestKill9_DuringTheChangeOfTheMasterKey(t *testing.T) {
 	t.Parallel()
-	killMasterChanges(t, 8, 15)
+	killMasterChanges(t, 8, 10)
 }
 
 func killMasterChanges(t *testing.T, seed uint64, kills int) {
