@@ -67,7 +67,6 @@ func (d document) encode(context, own id.ID) []byte {
 	e.U64(d.created)
 	e.U64(d.updated)
 	e.U8(storagePublic)
-	e.Option(false)    // deleted
 	b, _ := e.Finish() // fixed sizes
 	return b
 }

@@ -23,7 +23,7 @@ func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 // Reallocate implements [experimental.LinearMemory].
 func (m *memory) Reallocate(size uint64) []byte {
 	limit := int(m.module.limits.MemoryPages) * pageSize
-	if size > uint64(limit) { //nolint:gosec // not negative
+	if size > uint64(limit) {
 		m.refused = true
 		return nil
 	}
