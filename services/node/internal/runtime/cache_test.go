@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -251,4 +252,57 @@ func TestCompiledModulesOnDiskAreBounded(t *testing.T) {
 	if after := cached(t, dir); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("files %q, want those that were used last: %q", after, before)
 	}
+}
+
+// The machine code of modules that nobody holds is given back.
+func TestDroppedModulesAreReleased(t *testing.T) {
+	e := newEngine(t, func(o *runtime.Options) { o.Modules = 1 })
+	large := strings.Repeat("i32.const 1\nglobal.set 0\n", 20_000)
+	load := func(i int) *runtime.Module {
+		m, err := e.Compile(t.Context(), assemble(t, fmt.Sprintf("global %d\nfunc run\n%send func", i, large)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	before := executable(t)
+	held := load(0)
+	one := executable(t) - before
+	if one < 20_000 {
+		t.Fatalf("a module has %d bytes of machine code", one)
+	}
+	for i := range 40 {
+		load(i + 1)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for executable(t)-before > 5*one {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes of machine code after 40 modules of %d", executable(t)-before, one)
+		}
+		goruntime.GC()
+	}
+	if _, err := e.Run(t.Context(), held, runtime.Call{Method: "run"}); err != nil {
+		t.Errorf("the module that is held: %v", err)
+	}
+}
+
+// executable is the size of the executable memory of the process that belongs to no file.
+func executable(t *testing.T) (n int64) {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		f := strings.Fields(line)
+		if len(f) != 5 || !strings.Contains(f[1], "x") {
+			continue
+		}
+		if _, err := fmt.Sscanf(f[0], "%x-%x", &from, &to); err != nil {
+			t.Fatal(err)
+		}
+		n += to - from
+	}
+	return n
 }
