@@ -32,7 +32,7 @@ func Defaults() Config {
 			QueryTokenPaths: []string{"/ws", "/sse"},
 			AllowPreflight:  true,
 		},
-		Assertion: Assertion{TTL: time.Minute, Bind: "request"},
+		Assertion: Assertion{Algorithm: "hmac", TTL: time.Minute, Bind: "request"},
 		Security: Security{
 			MaxBodySize: 1 << 20,
 			RateLimit:   RateLimit{RPM: 50, Burst: 5},
@@ -51,6 +51,7 @@ func Defaults() Config {
 		Eth:          Eth{ChainIDs: []uint64{1}},
 		UserPassword: UserPassword{MinLength: 8, MaxLength: 128, MemoryKiB: 19456, Iterations: 2},
 		Development:  Development{MockAuthRequireHeader: true},
+		Audit:        Audit{MaxAge: 90 * 24 * time.Hour, MaxBytes: 256 << 20},
 		Log:          Log{Level: "info", Format: "json"},
 	}
 }
@@ -77,6 +78,13 @@ func (c Config) Resolve() Config {
 		if c.Eth.URI == "" {
 			c.Eth.URI = c.PublicURL + "/auth/login"
 		}
+		if len(c.Near.Recipients) == 0 {
+			_, host, _ := strings.Cut(c.PublicURL, "://")
+			c.Near.Recipients = []string{host}
+		}
+		if len(c.Near.CallbackURLs) == 0 {
+			c.Near.CallbackURLs = []string{c.PublicURL + "/auth/login"}
+		}
 	}
 	c.Near = c.Near.resolve()
 	return c
@@ -88,7 +96,7 @@ func (n Near) resolve() Near {
 		return n
 	}
 	if n.RPCURL == "" {
-		n.RPCURL = "https://rpc." + n.Network + ".near.org"
+		n.RPCURL = Endpoint("https://rpc." + n.Network + ".near.org")
 	}
 	if n.WalletURL == "" {
 		n.WalletURL = "https://wallet." + n.Network + ".near.org"
@@ -97,6 +105,15 @@ func (n Near) resolve() Near {
 		n.HelperURL = "https://helper." + n.Network + ".near.org"
 	}
 	return n
+}
+
+// PublicRPCURL is the address of an RPC node that clients may know: the configured one unless it may hold a key, then
+// the public one of the network, "" when there is none.
+func (n Near) PublicRPCURL() string {
+	if !n.RPCURL.KeepsSecret() {
+		return n.RPCURL.Reveal()
+	}
+	return Near{Network: n.Network}.resolve().RPCURL.Reveal()
 }
 
 // canonicalOrigin writes scheme://host[:port] as browsers do (RFC 6454 section 6.2): lower case, without the port

@@ -90,7 +90,7 @@ func TestLoad_Defaults(t *testing.T) {
 			TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 			QueryTokenPaths: []string{"/ws", "/sse"}, AllowPreflight: true,
 		},
-		Assertion: config.Assertion{KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
+		Assertion: config.Assertion{Algorithm: "hmac", KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
 		Security: config.Security{
 			MaxBodySize: 1048576,
 			RateLimit:   config.RateLimit{RPM: 50, Burst: 5},
@@ -107,6 +107,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Eth:          config.Eth{ChainIDs: []uint64{1}},
 		UserPassword: config.UserPassword{MinLength: 8, MaxLength: 128, MemoryKiB: 19456, Iterations: 2},
 		Development:  config.Development{MockAuthRequireHeader: true},
+		Audit:        config.Audit{MaxAge: 90 * 24 * time.Hour, MaxBytes: 268435456},
 		Log:          config.Log{Level: "info", Format: "json"},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -398,7 +399,7 @@ func TestLoad_READMEExample(t *testing.T) {
 	if want = want.Resolve(); !reflect.DeepEqual(c, want) {
 		t.Errorf("Load of the README's example =\n%+v\nwant\n%+v", c, want)
 	}
-	wantKeys := []string{"cors.allowed_headers", "cors.allowed_methods", "providers", "providers.near_wallet"}
+	wantKeys := []string{"cors.allowed_headers", "cors.allowed_methods"}
 	if got := warningKeys(warnings); !slices.Equal(got, wantKeys) {
 		t.Errorf("warnings about %q, want %q", got, wantKeys)
 	}
@@ -439,7 +440,7 @@ func TestLoad_ReferenceShippedFile(t *testing.T) {
 	}
 	for _, key := range []string{
 		"cors.allowed_methods", "cors.exposed_headers", "cors.max_age", "cors.vary_header", "security.headers.csp.enabled",
-		"security.headers.csp.script_src", "providers.near_wallet",
+		"security.headers.csp.script_src",
 	} {
 		if n := len(slices.DeleteFunc(warningKeys(warnings), func(k string) bool { return k != key })); n != 1 {
 			t.Errorf("%d warnings about %s, want 1", n, key)

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -21,9 +23,27 @@ var rules = []rule{
 	{[]string{"jwt.refresh_token_expiry", "jwt.access_token_expiry"}, func(c Config) string {
 		return when(c.JWT.RefreshExpiry < c.JWT.AccessExpiry, "must not be shorter than jwt.access_token_expiry")
 	}},
+	{[]string{"sessions.idle_timeout"}, func(c Config) string {
+		d := c.Sessions.IdleTimeout
+		return when(d != 0 && d < time.Minute, "must be 0 (off) or at least 60 seconds: uses are saved once a minute")
+	}},
+	{[]string{"sessions.max_lifetime"}, func(c Config) string {
+		d := c.Sessions.MaxLifetime
+		return when(d != 0 && d < 5*time.Minute, "must be 0 (off) or at least 300 seconds")
+	}},
 	{[]string{"secrets.key_dir", "storage.path"}, func(c Config) string { return besideStore(c, c.Secrets.KeyDir) }},
 	{[]string{"secrets.master_key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Secrets.MasterKeyFile) }},
 	{[]string{"assertion.key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Assertion.KeyFile) }},
+	{[]string{"audit.file", "storage.path", "secrets.key_dir"}, func(c Config) string {
+		taken := c.Audit.File != "" && (inside(c.Storage.Path, c.Audit.File) || inside(c.Secrets.KeyDir, c.Audit.File))
+		return when(taken, "must be outside storage.path and secrets.key_dir: it is appended to")
+	}},
+	{[]string{"assertion.jwks_file", "storage.path"}, func(c Config) string {
+		if c.Assertion.JWKSFile == "" {
+			return ""
+		}
+		return keyFileBesideStore(c, c.Assertion.JWKSFile)
+	}},
 	{[]string{"bootstrap.mode", "listen_addr"}, func(c Config) string {
 		open := c.Bootstrap.Mode == "first-login" && !loopbackListener(c.ListenAddr)
 		return when(open, "must not be first-login unless listen_addr is a loopback address: the first stranger would become admin")
@@ -48,11 +68,10 @@ var rules = []rule{
 		return when(c.Admin.User != "" && !c.Providers.UserPassword, "needs providers.user_password = true: this account could never log in")
 	}},
 	{[]string{envAdminPassword, "user_password.min_password_length", "user_password.max_password_length"}, func(c Config) string {
-		n := utf8.RuneCountInString(c.Admin.Password.Reveal())
-		if n == 0 || (n >= c.UserPassword.MinLength && n <= c.UserPassword.MaxLength) {
-			return ""
-		}
-		return fmt.Sprintf("must have %d to %d characters", c.UserPassword.MinLength, c.UserPassword.MaxLength)
+		password := c.Admin.Password.Reveal()
+		fits := utf8.RuneCountInString(password) >= c.UserPassword.MinLength && len(password) <= c.UserPassword.MaxLength
+		return when(password != "" && !fits, fmt.Sprintf("must have at least %d characters and at most %d bytes",
+			c.UserPassword.MinLength, c.UserPassword.MaxLength))
 	}},
 }
 
@@ -167,13 +186,22 @@ func (l *loader) advise(c Config) {
 			"has no effect while cors.allow_all_origins is true",
 		},
 		{
-			c.Providers.NearWallet, "providers.near_wallet",
-			"this version has no NEAR provider yet: it is listed as not configured",
+			c.Providers.NearWallet && len(c.Near.Recipients) == 0 && !c.Near.AllowLegacyRecipient, "providers.near_wallet",
+			"refuses every login until public_url, near.recipients or near.allow_legacy_recipient is set",
+		},
+		{
+			c.Providers.NearWallet && readableOnTheWay(c.Near.RPCURL), "near.rpc_url",
+			"whoever is on the way to it decides who owns a key: write https",
+		},
+		{
+			c.Providers.EthWallet && readableOnTheWay(c.Eth.RPCURL), "eth.rpc_url",
+			"whoever is on the way to it decides who owns an account: write https",
 		},
 		{
 			c.Providers.EthWallet && (c.Eth.Domain == "" || c.Eth.URI == ""), "providers.eth_wallet",
 			"refuses every login until public_url (or eth.domain and eth.uri) is set",
 		},
+		{c.Security.RateLimit.RPM == 0, "security.rate_limit.rate_limit_rpm", "there are no rate limits: whoever guesses passwords is not slowed down"},
 		{c.Eth.AllowPersonalSign, "eth.allow_personal_sign", "a foreign site can have the challenge signed: switch it off when no client needs it"},
 		{c.Development.EnableMockAuth, "development.enable_mock_auth", "tokens are issued without any proof: for tests only"},
 	} {
@@ -181,9 +209,11 @@ func (l *loader) advise(c Config) {
 			l.warn(a.key, l.origins[a.key], a.message)
 		}
 	}
-	if c.Providers.NearWallet && !c.Providers.EthWallet && !c.Providers.UserPassword {
-		l.warn("providers", origin{}, "no provider of this version is on: nobody can log in")
-	}
+}
+
+func readableOnTheWay(e Endpoint) bool {
+	u, err := url.Parse(e.Reveal())
+	return err == nil && u.Scheme == "http" && !localURL("http://"+u.Host)
 }
 
 func localURL(publicURL string) bool {

@@ -27,6 +27,8 @@ func TestLoad_Accepted(t *testing.T) {
 		"[forward]\nquery_token_paths = [\"/ws\", \"/sse/\"]",
 		"[jwt]\nnode_hosts = [\"node.example\", \"node.example:8443\", \"[::1]:80\", \"10.0.0.1\"]",
 		"[jwt]\naccess_token_expiry = 10\nrefresh_token_expiry = 10",
+		"[sessions]\nidle_timeout = 60\nmax_lifetime = 300",
+		"[sessions]\nidle_timeout = 0\nmax_lifetime = 0",
 		"[cors]\nallowed_origins = [\"https://app.example\", \"http://localhost:5173\", \"tauri://localhost\"]",
 		"[security.headers.csp]\nconnect_src = [\"'self'\", \"https:\", \"https://*.example:*\"]",
 		"[eth]\ndomain = \"node.example:8443\"\nuri = \"https://node.example:8443/auth/login?x=1\"\nstatement = \"Sign in, please (it's free)!\"",
@@ -76,6 +78,9 @@ func TestLoad_Refused(t *testing.T) {
 		{"[jwt]\nalgorithm = \"hs256\"", "jwt.algorithm", `must be "HS256" or "HS384"`},
 		{"[jwt]\naccess_token_expiry = 9", "jwt.access_token_expiry", "between 10 and"},
 		{"[jwt]\naccess_token_expiry = 100\nrefresh_token_expiry = 99", "jwt.refresh_token_expiry", "shorter than"},
+		{"[sessions]\nidle_timeout = 59", "sessions.idle_timeout", "at least 60"},
+		{"[sessions]\nidle_timeout = -1", "sessions.idle_timeout", "between 0 and"},
+		{"[sessions]\nmax_lifetime = 299", "sessions.max_lifetime", "at least 300"},
 		{"[jwt]\nrefresh_grace = 61", "jwt.refresh_grace", "between 0 and 60"},
 		{"[jwt]\nrefresh_grace = -1", "jwt.refresh_grace", "between 0 and 60"},
 		{"[jwt]\nnode_hosts = [\"https://node.example\"]", "jwt.node_hosts", "host or host:port"},
@@ -121,7 +126,13 @@ func TestLoad_Refused(t *testing.T) {
 		{"[cors]\nallowed_origins = [\"app.example\"]", "cors.allowed_origins", "full address"},
 		{"[cors]\nallowed_origins = [\"https://*.example\"]", "cors.allowed_origins", "DNS name"},
 		{"[security]\nmax_body_size = 0", "security.max_body_size", "between 1024"},
-		{"[security.rate_limit]\nrate_limit_rpm = 0", "security.rate_limit.rate_limit_rpm", "between 1"},
+		{"[security.rate_limit]\nrate_limit_rpm = -1", "security.rate_limit.rate_limit_rpm", "between 0"},
+		{"[security.rate_limit]\nrate_limit_burst = 0", "security.rate_limit.rate_limit_burst", "between 1"},
+		{"[security.headers.csp]\nconnect_src = [\"'self'\", \"'Unsafe-inline'\"]", "security.headers.csp.connect_src", "unsafe keyword"},
+		{"[audit]\nmax_age = 60", "audit.max_age", "between 3600"},
+		{"[audit]\nmax_bytes = 1000", "audit.max_bytes", "between 65536"},
+		{"[audit]\nfile = \"./data/auth/auth.db\"", "audit.file", "outside storage.path"},
+		{"[audit]\nfile = \"./data/auth.key/assertion.keys\"", "audit.file", "outside storage.path and secrets.key_dir"},
 		{"[security.headers]\nframe_options = \"ALLOW-FROM https://a\"", "security.headers.frame_options", "SAMEORIGIN"},
 		{"[security.headers]\nreferrer_policy = \"unsafe-url\"", "security.headers.referrer_policy", "no-referrer"},
 		{"[security.headers]\ncontent_type_options = \"sniff\"", "security.headers.content_type_options", "true or false"},
@@ -197,7 +208,9 @@ network = "mainnet"
 		{"assertion.key_file", c.Assertion.KeyFile, "/srv/auth.key/assertion.keys"},
 		{"cors.allowed_origins", strings.Join(c.CORS.AllowedOrigins, " "), "https://app.example http://app.example:8080"},
 		{"jwt.node_hosts", strings.Join(c.JWT.NodeHosts, " "), "node.example:8443"},
-		{"near.rpc_url", c.Near.RPCURL, "https://rpc.mainnet.near.org"},
+		{"near.rpc_url", c.Near.RPCURL.Reveal(), "https://rpc.mainnet.near.org"},
+		{"near.recipients", strings.Join(c.Near.Recipients, " "), "node.example"},
+		{"near.callback_urls", strings.Join(c.Near.CallbackURLs, " "), "https://node.example/auth/login"},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
@@ -216,7 +229,9 @@ func TestLoad_DangerousSettingsWarn(t *testing.T) {
 		{"[bootstrap]\nmode = \"first-login\"", "bootstrap.mode", "becomes admin without a secret"},
 		{"public_url = \"http://node.example\"", "public_url", "in the clear"},
 		{"[cors]\nallow_all_origins = true\nallowed_origins = [\"https://a.example\"]", "cors.allowed_origins", "no effect"},
-		{"[providers]\nuser_password = true\nnear_wallet = true", "providers.near_wallet", "no NEAR provider yet"},
+		{"[providers]\nnear_wallet = true\n[near]\nallow_legacy_recipient = false", "providers.near_wallet", "until public_url"},
+		{"[providers]\nnear_wallet = true\n[near]\nrpc_url = \"http://rpc.example/k\"", "near.rpc_url", "write https"},
+		{"public_url = \"https://n.example\"\n[providers]\neth_wallet = true\n[eth]\nrpc_url = \"http://rpc.example\"", "eth.rpc_url", "write https"},
 		{"[providers]\neth_wallet = true", "providers.eth_wallet", "until public_url"},
 		{"[eth]\nallow_personal_sign = true", "eth.allow_personal_sign", "foreign site"},
 	}
@@ -227,6 +242,7 @@ func TestLoad_DangerousSettingsWarn(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
+		"[providers]\nnear_wallet = true\n[near]\nrpc_url = \"http://127.0.0.1:3030\"", "[near]\nrpc_url = \"http://rpc.example\"",
 		`public_url = "http://localhost:8080"`, `public_url = "http://127.0.0.1"`, `public_url = "http://[::1]:80"`,
 		`public_url = "http://a.localhost"`, `public_url = "https://node.example"`,
 	} {

@@ -118,7 +118,7 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
 	f.Service = &login.Service{
 		Store:  records,
-		Issuer: &login.Issuer{Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},
+		Issuer: &login.Issuer{Store: records, Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},
 		Providers: []provider.Provider{
 			wallet{f.challenges}, &password.Provider{Config: config.UserPassword{MemoryKiB: 8, Iterations: 1, MaxConcurrent: 4}, Accounts: f.account},
 		},
@@ -128,6 +128,11 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 		Now:         f.clock.now, Log: log,
 	}
 	return f
+}
+
+// gateSessions is the gate of f over other records.
+func gateSessions(f *fixture, records *store.Store) *gate.Sessions {
+	return &gate.Sessions{Store: records, Tokens: f.Issuer.Tokens, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
 }
 
 // onEachBackend runs the test on every backend.
@@ -172,13 +177,13 @@ func (wallet) Name() string        { return "test_wallet" }
 func (wallet) Aliases() []string   { return []string{"wallet"} }
 func (wallet) Info() provider.Info { return provider.Info{Type: "wallet", Configured: true} }
 
-func (w wallet) Authenticate(_ context.Context, a provider.Attempt) (provider.Proof, error) {
+func (w wallet) Authenticate(ctx context.Context, a provider.Attempt) (provider.Proof, error) {
 	var account, text, proof string
 	if err := provider.DecodeStrings(a.Data, map[string]*string{"account": &account, "challenge": &text, "proof": &proof}); err != nil {
 		return provider.Proof{}, err
 	}
 	switch proof {
-	case "signed":
+	case "signed", "asked":
 	case "later":
 		return provider.Proof{}, fmt.Errorf("%w: the chain is down", provider.ErrUnavailable)
 	case "off":
@@ -191,6 +196,9 @@ func (w wallet) Authenticate(_ context.Context, a provider.Attempt) (provider.Pr
 	claims, err := w.challenges.Verify(text)
 	if err != nil {
 		return provider.Proof{}, fmt.Errorf("%w: %w", provider.ErrRejected, err)
+	}
+	if proof == "asked" { // as a wallet about which somebody has to be asked
+		return provider.Proof{KeyID: "wallet-" + account, PublicKey: account, Account: account}, a.Spend(ctx, claims)
 	}
 	return provider.Proof{KeyID: "wallet-" + account, PublicKey: account, Account: account, Challenge: &claims}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,11 +55,16 @@ func (c Config) Check() error {
 		atLeast("discovery.autonat.max_candidates", int64(c.Discovery.AutoNAT.MaxCandidates), 0),
 		atLeast("discovery.autonat.probe_interval", int64(c.Discovery.AutoNAT.ProbeInterval), 1),
 		atLeast("blobstore.max_blob_size", c.Blobstore.MaxBlobSize, 0),
+		atLeast("applications.max_size", c.Apps.MaxSize, 1),
+		atLeast("applications.max_module_size", c.Apps.MaxModuleSize, 1),
+		atLeast("applications.download_timeout", int64(c.Apps.DownloadTimeout.Seconds()), 1),
 		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
 		{"datastore.path", c.Datastore.Path == "", "want a directory"},
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
 		{"server.proxy.trusted_header", !validIdentityHeader(c.Server.Proxy.TrustedHeader), "want the name of a header that carries a key id, such as " + identity.HeaderKey},
 		{"server.metrics_addr", c.Server.MetricsAddr != "" && !validHostPort(c.Server.MetricsAddr), "want ADDRESS:PORT"},
+		{"server.proxy.assertion_jwks_url", c.Server.Proxy.AssertionJWKSURL != "" && !validJWKSURL(c.Server.Proxy.AssertionJWKSURL), "want http(s)://host[:port]/path without user, query and fragment"},
+		{"server.proxy.assertion_key_file", len(c.Server.Proxy.AssertionSources()) > 1, "name one source of assertion keys, not several: " + strings.Join(c.Server.Proxy.AssertionSources(), ", ")},
 		{"cors.allow_all_origins", c.CORS.AllowAllOrigins && len(c.CORS.AllowedOrigins) > 0, "contradicts cors.allowed_origins"},
 	})
 	errs = append(errs, c.checkLists()...)
@@ -97,6 +104,8 @@ func (c Config) checkLists() []error {
 	each("discovery.external_addresses", c.Discovery.ExternalAddresses, address)
 	each("server.allowed_hosts", c.Server.AllowedHosts, hostPattern)
 	each("cors.allowed_origins", c.CORS.AllowedOrigins, origin)
+	each("applications.allowed_hosts", c.Apps.AllowedHosts, hostPattern)
+	each("applications.paths", c.Apps.Paths, absolute)
 	for _, p := range c.Server.Proxy.TrustedPeers {
 		least := minPrefix6
 		if p.Addr().Is4() {
@@ -128,18 +137,41 @@ func (c Config) checkIdentity() error {
 // CheckStart reports what stands against a start with this configuration, joined; nil when nothing does.
 func (c Config) CheckStart() error {
 	keyFile := Setting{Path: "server.proxy.assertion_key_file"}
+	needsKeys := c.Server.AuthMode == AuthProxy && c.Server.Proxy.RequireAssertion
 	return errors.Join(failed([]check{
 		{"identity.keypair", c.Identity.Keypair == "", "is missing; 'merod init' makes it"},
 		{"server.auth_mode", c.Server.AuthMode == AuthEmbedded, "this build has no embedded authentication; run mero-auth and use \"proxy\", or use \"none\" on a loopback listener"},
 		{
-			keyFile.Path, c.Server.AuthMode == AuthProxy && c.Server.Proxy.RequireAssertion && c.Server.Proxy.AssertionKeyFile == "",
-			"is required in auth mode \"proxy\": name the file with the keys that mero-auth keeps in assertion.key_file, here or in " + keyFile.Env(),
+			keyFile.Path, needsKeys && len(c.Server.Proxy.AssertionSources()) == 0,
+			"is required in auth mode \"proxy\": name the file with the keys that mero-auth keeps in assertion.key_file, here or in " + keyFile.Env() +
+				" (or, for a gate that signs with published keys, server.proxy.assertion_jwks_url or server.proxy.assertion_jwks_file)",
 		},
 		{
 			"server.listen", c.Server.AuthMode == AuthNone && !c.Server.None.AllowNonLoopback && !c.loopbackOnly(),
 			"auth mode \"none\" lets everybody in, so it listens on loopback addresses only; " + Setting{Path: "server.none.allow_non_loopback"}.Env() + "=true permits others",
 		},
 	})...)
+}
+
+// AssertionSources returns the settings that say where the keys of assertions come from. A start wants exactly one.
+func (p Proxy) AssertionSources() []string {
+	var set []string
+	for _, s := range []struct{ path, value string }{
+		{"server.proxy.assertion_key_file", p.AssertionKeyFile},
+		{"server.proxy.assertion_jwks_url", p.AssertionJWKSURL},
+		{"server.proxy.assertion_jwks_file", p.AssertionJWKSFile},
+	} {
+		if s.value != "" {
+			set = append(set, s.path)
+		}
+	}
+	return set
+}
+
+// validJWKSURL accepts an absolute http(s) URL that holds no credential.
+func validJWKSURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(s, "?# ")
 }
 
 func (c Config) loopbackOnly() bool {
@@ -181,6 +213,13 @@ func hostPattern(s string) error {
 	}
 	if _, err := multiaddr.Parse("/dns/" + name); err != nil || (wildcard && !strings.Contains(name, ".")) {
 		return fmt.Errorf("%q is not a host name (without port) or *.DOMAIN", s)
+	}
+	return nil
+}
+
+func absolute(s string) error {
+	if !filepath.IsAbs(s) {
+		return fmt.Errorf("%q is not an absolute path", s)
 	}
 	return nil
 }

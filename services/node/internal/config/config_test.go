@@ -54,10 +54,15 @@ func TestLoad_EmptyFileGivesDefaults(t *testing.T) {
 
 // normal makes empty and nil lists equal.
 func normal(c config.Config) config.Config {
-	for _, list := range []*[]string{&c.Server.AllowedHosts, &c.CORS.AllowedOrigins, &c.Bootstrap.Nodes, &c.Discovery.ExternalAddresses} {
+	for _, list := range []*[]string{
+		&c.Server.AllowedHosts, &c.CORS.AllowedOrigins, &c.Bootstrap.Nodes, &c.Discovery.ExternalAddresses, &c.Apps.AllowedHosts, &c.Apps.Paths,
+	} {
 		if len(*list) == 0 {
 			*list = nil
 		}
+	}
+	if len(c.Apps.AllowedNetworks) == 0 {
+		c.Apps.AllowedNetworks = nil
 	}
 	return c
 }
@@ -112,6 +117,11 @@ allow_non_loopback = true
 [cors]
 allow_all_origins = true
 allowed_origins = ["https://app.example.com/"]
+[applications]
+paths = ["apps"]
+allowed_hosts = ["https://apps.example.com"]
+allowed_networks = ["10.0.0.1/8"]
+max_size = 0
 [log]
 level = "loud"
 `), []string{"MEROD_SYNC__INTERVAL_MS=often", "MEROD_BLOBSTORE__MAX_BLOB_SIZE=-1"}, nil)
@@ -130,6 +140,10 @@ level = "loud"
 		`mode: want one of ["standard" "read-only"], got "fast"`,
 		`log.level: want one of ["debug" "info" "warn" "error"], got "loud"`,
 		`blobstore.max_blob_size: want at least 0, got -1`,
+		`applications.paths: "apps" is not an absolute path`,
+		`applications.allowed_hosts: "https://apps.example.com" is not a host name (without port) or *.DOMAIN`,
+		`applications.allowed_networks: "10.0.0.1/8" has bits behind its prefix; write 10.0.0.0/8`,
+		`applications.max_size: want at least 1, got 0`,
 		`cors.allow_all_origins: contradicts cors.allowed_origins`,
 		`cors.allowed_origins: cors: origin "https://app.example.com/": the host holds '/'; want a name in ASCII (punycode) and no path, user or wildcard`,
 	}
@@ -259,6 +273,9 @@ func TestCheckStart(t *testing.T) {
 		{"proxy without key file", nil, "server.proxy.assertion_key_file: is required"},
 		{"proxy without key file names the variable", nil, "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE"},
 		{"proxy with key file", []string{"MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=/k"}, ""},
+		{"proxy without key file names the other sources", nil, "server.proxy.assertion_jwks_url"},
+		{"proxy with the address of published keys", []string{"MEROD_SERVER__PROXY__ASSERTION_JWKS_URL=https://node.example/auth/keys"}, ""},
+		{"proxy with a file of published keys", []string{"MEROD_SERVER__PROXY__ASSERTION_JWKS_FILE=/k"}, ""},
 		{"proxy without assertions", []string{"MEROD_SERVER__PROXY__REQUIRE_ASSERTION=false"}, ""},
 		{"embedded", []string{"MEROD_SERVER__AUTH_MODE=embedded"}, "this build has no embedded authentication"},
 		{"none on loopback", []string{"MEROD_SERVER__AUTH_MODE=none"}, ""},
@@ -277,6 +294,30 @@ func TestCheckStart(t *testing.T) {
 			t.Errorf("%s: %v, want no problem", tt.name, got)
 		case tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)):
 			t.Errorf("%s: %v, want one problem with %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestCheck_AssertionSources: with two sources an attacker would need the weaker one only, and with a user in the address
+// a password would end up in logs.
+func TestCheck_AssertionSources(t *testing.T) {
+	const url, file, key = "MEROD_SERVER__PROXY__ASSERTION_JWKS_URL=", "MEROD_SERVER__PROXY__ASSERTION_JWKS_FILE=", "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE="
+	for _, tt := range []struct {
+		environ []string
+		want    string
+	}{
+		{[]string{key + "/k", url + "https://node.example/auth/keys"}, "not several"},
+		{[]string{key + "/k", file + "/j"}, "not several"},
+		{[]string{url + "https://node.example/auth/keys", file + "/j"}, "not several"},
+		{[]string{url + "node.example/auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "ftp://node.example/auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "https:///auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "https://user:password@node.example/auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "https://node.example/auth/keys?token=x"}, "assertion_jwks_url"},
+		{[]string{url + "https://node.example/auth/keys#x"}, "assertion_jwks_url"},
+	} {
+		if _, err := load(t, "", tt.environ...); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "password") {
+			t.Errorf("%q: %v, want %q", tt.environ, err, tt.want)
 		}
 	}
 }
