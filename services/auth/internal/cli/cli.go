@@ -28,6 +28,7 @@ const (
 type Process struct {
 	Args    []string
 	Environ []string
+	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Reload  <-chan os.Signal // SIGHUP
@@ -114,8 +115,13 @@ then flags; docs/configuration.md lists them all.`,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
 		},
 		c.bootstrapCommand(),
-		c.secretsCommand(),
+		c.tokenCommand(),
 		c.keysCommand(),
+		c.clientKeyCommand(),
+		c.sessionsCommand(),
+		c.auditCommand(),
+		c.explainCommand(),
+		c.secretsCommand(),
 		c.backupCommand(),
 		c.restoreCommand(),
 		c.doctorCommand(),
