@@ -8,7 +8,7 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
-		"id", "multiaddr", "peer", "caller", "config", "home", "store", "blob", "health", "metrics", "guard", "httpapi", "app", "cli",
+		"id", "multiaddr", "peer", "caller", "config", "home", "store", "blob", "runtime", "health", "metrics", "guard", "httpapi", "app", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")
 }
@@ -19,6 +19,7 @@ func TestImportsOfLibraries(t *testing.T) {
 	importtest.Only(t, "go.etcd.io/bbolt", here+"store")
 	importtest.Only(t, "github.com/knadh/koanf", here+"config")
 	importtest.Only(t, "github.com/spf13/cobra", here+"cli")
+	importtest.Only(t, "github.com/tetratelabs/wazero", here+"runtime")
 	importtest.Only(t, "github.com/prometheus/client_golang", here+"metrics")
 	importtest.Only(t, importtest.Module+"services/auth/embed", here+"app")
 }
