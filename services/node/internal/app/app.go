@@ -17,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/serve"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
 	"github.com/calimero-network/mero-go/services/node/internal/health"
 	"github.com/calimero-network/mero-go/services/node/internal/home"
@@ -75,6 +76,11 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	events, err := event.Open(ctx, db, store.EventLimits{Count: cfg.Events.LogMaxEvents, Bytes: cfg.Events.LogMaxBytes}, o.Log)
+	if err != nil {
+		return err
+	}
+	a.cleanup = append(a.cleanup, func() error { events.Close(); return nil })
 	g, err := a.guard(o)
 	if err != nil {
 		return err
@@ -86,7 +92,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
 	a.health = health.New(read, db.Probe, o.Now)
 	api := &httpapi.API{
-		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Health: a.health,
+		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Events: events, Health: a.health,
 		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
 	}
 	handler, err := api.New()

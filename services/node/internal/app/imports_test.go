@@ -8,7 +8,8 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
-		"id", "multiaddr", "peer", "caller", "config", "home", "store", "blob", "application", "runtime", "health", "metrics", "guard", "httpapi", "app", "cli",
+		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "application", "runtime",
+		"alias", "group", "contexts", "jsonrpc", "health", "metrics", "guard", "httpapi", "app", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")
 }

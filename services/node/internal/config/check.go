@@ -53,6 +53,8 @@ func (c Config) Check() error {
 		atLeast("discovery.autonat.max_candidates", int64(c.Discovery.AutoNAT.MaxCandidates), 0),
 		atLeast("discovery.autonat.probe_interval", int64(c.Discovery.AutoNAT.ProbeInterval), 1),
 		atLeast("blobstore.max_blob_size", c.Blobstore.MaxBlobSize, 0),
+		atLeast("events.log_max_events", c.Events.LogMaxEvents, 1),
+		atLeast("events.log_max_bytes", c.Events.LogMaxBytes, 1),
 		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
 		{"datastore.path", c.Datastore.Path == "", "want a directory"},
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},

@@ -27,6 +27,7 @@ type Config struct {
 	Sync       Sync           `koanf:"sync"`
 	Datastore  Datastore      `koanf:"datastore"`
 	Blobstore  Blobstore      `koanf:"blobstore"`
+	Events     Events         `koanf:"events"`
 	Log        Log            `koanf:"log"`
 	Network    Network        `koanf:"network"`
 	Compatible map[string]any `koanf:"context" doc:"free table that nodes of the reference keep chain clients in; kept, without effect"`
@@ -160,6 +161,12 @@ type Blobstore struct {
 	MaxBlobSize int64  `koanf:"max_blob_size" doc:"largest blob in bytes; 0 = no limit"`
 }
 
+// Events bounds the log that subscribers catch up from after an interruption.
+type Events struct {
+	LogMaxEvents int64 `koanf:"log_max_events" doc:"most events that are kept for subscribers that come back"`
+	LogMaxBytes  int64 `koanf:"log_max_bytes" doc:"most bytes of events that are kept for subscribers that come back"`
+}
+
 // Log configures logging to stderr.
 type Log struct {
 	Level  string `koanf:"level" doc:"'debug', 'info', 'warn' or 'error'"`
@@ -179,6 +186,7 @@ func Defaults() Config {
 		Sync:      Sync{TimeoutMS: 30000, IntervalMS: 5000, FrequencyMS: 10000},
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
+		Events:    Events{LogMaxEvents: 65536, LogMaxBytes: 64 << 20},
 		Log:       Log{Level: "info", Format: "json"},
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
 	"github.com/calimero-network/mero-go/services/node/internal/health"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
@@ -46,6 +47,7 @@ type API struct {
 	CORS    *cors.Rules
 	Store   *store.Store
 	Blobs   *blob.Store
+	Events  *event.Bus
 	Health  *health.Node
 	Metrics *metrics.Metrics
 	Now     func() time.Time

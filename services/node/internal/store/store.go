@@ -56,6 +56,7 @@ var (
 	bucketBlobChunks = []byte("blob_chunks") // blob id -> chunk ids, joined
 	bucketChunkRefs  = []byte("chunk_refs")  // chunk id -> how many places of blobs hold it, 8 bytes big-endian
 	bucketDeadChunks = []byte("dead_chunks") // chunk id -> "", chunks whose file is yet to be removed
+	bucketEvents     = []byte("events")      // sequence number, 8 bytes big-endian -> Event
 
 	bucketApplications = []byte("applications")         // application id -> the blob of the version installed last
 	bucketVersions     = []byte("application_versions") // application id, blob id -> Application
@@ -63,7 +64,7 @@ var (
 
 	buckets = [][]byte{
 		bucketMeta, bucketIdentities, bucketContexts, bucketBlobs, bucketBlobChunks, bucketChunkRefs, bucketDeadChunks,
-		bucketApplications, bucketVersions, bucketABIs,
+		bucketApplications, bucketVersions, bucketABIs, bucketEvents,
 		bucketDeadStates, bucketState, bucketPrivate, bucketDeltas, bucketAliases, bucketGroups, bucketMembers, bucketGrouped,
 	}
 )
@@ -72,6 +73,7 @@ var (
 	keySchema    = []byte("schema")
 	keyProbe     = []byte("probe")
 	keyBlobTotal = []byte("blob_total")
+	keyEventLog  = []byte("event_log")
 )
 
 // Store is the open database. It is safe for concurrent use; one process at a time can have it open.
@@ -165,6 +167,10 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	}
 	return s.db.Update(func(tx *bbolt.Tx) error { return fn(&Tx{tx}) })
 }
+
+// OnCommit has fn called after the transaction was committed, outside of it and without any lock; it is not called
+// when nothing is committed. Two transactions may call theirs in any order.
+func (t *Tx) OnCommit(fn func()) { t.tx.OnCommit(fn) }
 
 // Probe writes a record and waits for the disk, as a check that the database can be written.
 func (s *Store) Probe(ctx context.Context) error {
