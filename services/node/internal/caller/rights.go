@@ -89,3 +89,6 @@ func calling(context id.ID, method string) permission.Permission {
 func (c Caller) MayBe(context, identity id.ID) bool {
 	return c.Permissions.Reaches(context.String(), identity.String())
 }
+
+// MayReach reports whether the context bindings leave a context in reach. It grants nothing.
+func (c Caller) MayReach(context id.ID) bool { return c.Permissions.Reaches(context.String(), "") }

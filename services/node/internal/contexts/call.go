@@ -45,29 +45,50 @@ func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	out, err := s.run(ctx, s.head.Module, c, executor)
-	if err != nil {
-		return Result{}, err
-	}
-	if out.outcome.Failed {
-		return Result{}, guestError(out.outcome.Returned)
-	}
-	result, err := output(out.outcome.Returned)
-	if err != nil {
-		return Result{}, err
-	}
-	change, err := s.accept(ctx, store.CallDelta, executor, out)
+	d := s.execute(ctx, c, executor)
 	s.pass()
-	if err != nil {
-		return Result{}, err
-	}
-	if change != nil {
-		if err := change.Wait(); err != nil {
+	if d.awaited != nil {
+		if err := d.awaited.Wait(); err != nil {
 			return Result{}, commitFailed(err)
 		}
 	}
-	m.follow(ctx, c.Context, executor, &out.outcome)
-	return result, nil
+	if d.err == nil {
+		m.follow(ctx, c.Context, executor, &d.outcome)
+	}
+	return d.result, d.err
+}
+
+// done is a call that was made.
+type done struct {
+	outcome runtime.Outcome
+	result  Result
+	err     error
+	// awaited must be on disk before anybody learns the rest, also of a call that failed: what it says may come from
+	// what it read. nil if nothing must.
+	awaited *store.Pending
+}
+
+// execute runs a call and hands over what it did.
+func (s *seat) execute(ctx context.Context, c Call, executor id.ID) done {
+	d := done{awaited: s.awaited()}
+	var r *ran
+	if r, d.err = s.run(ctx, s.head.Module, c, executor); d.err != nil {
+		return d
+	}
+	defer r.blobs.close()
+	d.outcome = r.outcome
+	if d.outcome.Failed {
+		d.err = guestError(d.outcome.Returned)
+		return d
+	}
+	if d.result, d.err = output(d.outcome.Returned); d.err != nil {
+		return d
+	}
+	change, err := s.accept(ctx, executor, r)
+	if d.err = err; change != nil {
+		d.awaited = change
+	}
+	return d
 }
 
 // admit decides as whom the caller acts.
@@ -150,26 +171,25 @@ func output(returned []byte) (Result, error) {
 	return Result{Output: returned}, nil
 }
 
-// accept hands over what a call did, and returns what must be on disk before it may be answered, nil if nothing must.
-func (s *seat) accept(ctx context.Context, kind store.DeltaKind, author id.ID, r *ran) (*store.Pending, error) {
+// accept hands over what a call did, and returns its change, nil if there is none.
+func (s *seat) accept(ctx context.Context, author id.ID, r *ran) (*store.Pending, error) {
 	out := &r.outcome
-	defer r.blobs.close()
 	if !out.Committed {
 		if len(out.Events) == 0 {
-			return s.awaited(), nil
+			return nil, nil
 		}
 		return s.announce(out.Events), nil
 	}
 	if err := s.check(author, out); err != nil {
 		return nil, err
 	}
-	if out.Root == s.head.StateHash && len(out.Artifact) == 0 && len(out.Writes) == 0 && len(out.PrivateWrites) == 0 {
-		return s.awaited(), nil
+	if out.Root == s.head.StateHash && len(out.Artifact) == 0 && len(out.Writes) == 0 && len(out.PrivateWrites) == 0 && len(out.Events) == 0 {
+		return nil, nil
 	}
 	if err := r.blobs.keep(ctx); err != nil {
 		return nil, err
 	}
-	next, delta := s.successor(kind, author, out.Root, out.Artifact)
+	next, delta := s.successor(store.CallDelta, author, out.Root, out.Artifact)
 	base, events := s.head, emitted(out.Events)
 	change := s.stage(next, out, func(tx *store.Tx) error {
 		cur, err := s.base(tx, base)

@@ -2,12 +2,9 @@ package contexts
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"os"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
@@ -21,31 +18,19 @@ const maxWindow = 1 << 30
 
 var errWindow = fmt.Errorf("a call may make blobs of %d bytes in all", maxWindow)
 
-// window is one call's view of the node's blobs. What the call makes lies in files without a name until the call is
-// accepted, so that a call that fails leaves nothing, not even after a crash.
+// window is one call's view of the node's blobs. What the call makes is kept aside until the call is accepted, so that
+// a call that fails leaves nothing, not even after a crash.
 type window struct {
 	blobs *blob.Store
-	made  []*madeBlob
+	made  []*blob.Staged
 	size  int64
-}
-
-// madeBlob is a blob on its way, or made.
-type madeBlob struct {
-	window *window
-	file   *os.File
-	size   int64
-	chunk  hash.Hash // of the chunk that is being written
-	chunks hash.Hash // of the ids of the chunks that are full
-	filled int
-	id     id.ID // when it is finished
-	done   bool
 }
 
 // Open implements [runtime.Blobs].
 func (w *window) Open(ctx context.Context, want id.ID) (io.ReadCloser, bool, error) {
 	for _, b := range w.made {
-		if b.done && b.id == want {
-			return io.NopCloser(io.NewSectionReader(b.file, 0, b.size)), true, nil
+		if b.Info.ID == want {
+			return b.Open(), true, nil
 		}
 	}
 	r, err := w.blobs.Open(ctx, want)
@@ -59,16 +44,14 @@ func (w *window) Open(ctx context.Context, want id.ID) (io.ReadCloser, bool, err
 }
 
 // Create implements [runtime.Blobs].
-func (w *window) Create(context.Context) (runtime.BlobWriter, error) {
-	f, err := os.CreateTemp("", "merod-blob-")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	b := &madeBlob{window: w, file: f, chunk: sha256.New(), chunks: sha256.New()}
-	w.made = append(w.made, b)
+func (w *window) Create(ctx context.Context) (runtime.BlobWriter, error) {
+	r, into := io.Pipe()
+	b := &madeBlob{window: w, into: into, done: make(chan struct{})}
+	go func() {
+		defer close(b.done)
+		b.staged, b.err = w.blobs.Stage(ctx, r, nil)
+		_ = r.CloseWithError(errors.Join(b.err, io.ErrClosedPipe)) // whoever writes on learns why
+	}()
 	return b, nil
 }
 
@@ -81,66 +64,57 @@ func (w *window) Announce(ctx context.Context, want, _ id.ID) (bool, error) {
 	return true, r.Close()
 }
 
+// keep makes blobs of what was finished.
+func (w *window) keep(ctx context.Context) error {
+	if len(w.made) == 0 {
+		return nil
+	}
+	return w.blobs.Commit(ctx, nil, w.made...)
+}
+
+// close removes what is kept aside. It may be called again.
+func (w *window) close() {
+	for _, b := range w.made {
+		b.Discard(context.Background()) // only for its log lines
+	}
+	w.made = nil
+}
+
+// madeBlob is a blob that a call writes. A goroutine takes what is written, until Finish or Discard.
+type madeBlob struct {
+	window *window
+	into   *io.PipeWriter
+	done   chan struct{}
+	staged *blob.Staged
+	err    error
+}
+
 // Write implements [io.Writer].
 func (b *madeBlob) Write(p []byte) (int, error) {
 	if b.window.size += int64(len(p)); b.window.size > maxWindow {
 		return 0, errWindow
 	}
-	n, err := b.file.Write(p)
-	b.size += int64(n)
-	for rest := p[:n]; len(rest) > 0; {
-		part := rest[:min(len(rest), blob.ChunkSize-b.filled)]
-		b.chunk.Write(part)
-		rest = rest[len(part):]
-		if b.filled += len(part); b.filled == blob.ChunkSize {
-			b.endChunk()
-		}
-	}
-	return n, err
-}
-
-func (b *madeBlob) endChunk() {
-	b.chunks.Write(b.chunk.Sum(nil))
-	b.chunk.Reset()
-	b.filled = 0
+	return b.into.Write(p)
 }
 
 // Finish implements [runtime.BlobWriter].
 func (b *madeBlob) Finish(context.Context) (id.ID, error) {
-	if b.filled > 0 {
-		b.endChunk()
+	_ = b.into.Close() // never fails
+	<-b.done
+	if b.err != nil {
+		return id.ID{}, b.err
 	}
-	b.id, b.done = id.ID(b.chunks.Sum(nil)), true
-	return b.id, nil
+	b.window.made = append(b.window.made, b.staged)
+	return b.staged.Info.ID, nil
 }
 
-// Discard implements [runtime.BlobWriter]. The file goes with the window.
-func (b *madeBlob) Discard() {}
-
-// keep stores the blobs that were finished.
-func (w *window) keep(ctx context.Context) error {
-	for _, b := range w.made {
-		if !b.done {
-			continue
-		}
-		_, err := w.blobs.Put(ctx, io.NewSectionReader(b.file, 0, b.size), nil)
-		if errors.Is(err, blob.ErrTooLarge) {
-			return callFailed(err.Error(), nil)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// Discard implements [runtime.BlobWriter].
+func (b *madeBlob) Discard() {
+	_ = b.into.CloseWithError(errDiscarded) // never fails
+	<-b.done
 }
 
-// close frees the files. It may be called again.
-func (w *window) close() {
-	for _, b := range w.made {
-		_ = b.file.Close() // nothing of it was to stay
-	}
-	w.made = nil
-}
+var errDiscarded = errors.New("the application gave the blob up")
 
 // directory answers an application's questions about its context.
 type directory struct{ seat *seat }
