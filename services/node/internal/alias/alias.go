@@ -120,7 +120,7 @@ func (s *Service) Lookup(ctx context.Context, kind Kind, scope id.ID, name strin
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) || fault.CodeOf(err) == fault.Forbidden {
-		return nil, nil //nolint:nilnil // "stands for nothing" is an answer, and the same for what is hidden
+		return nil, nil // "stands for nothing" is an answer, and the same for what is hidden
 	}
 	return target, err
 }

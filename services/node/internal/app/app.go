@@ -15,6 +15,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
@@ -94,6 +95,10 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	api := &httpapi.API{
 		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Events: events, Health: a.health,
 		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
+	}
+	apps := &application.Service{Store: db, Blobs: blobs, Now: o.Now, Log: o.Log}
+	if err := a.contexts(ctx, o, api, db, blobs, apps, events); err != nil {
+		return err
 	}
 	handler, err := api.New()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
 		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "application", "runtime",
-		"alias", "group", "contexts", "jsonrpc", "health", "metrics", "guard", "httpapi", "app", "cli",
+		"merkle", "alias", "group", "contexts", "jsonrpc", "health", "metrics", "guard", "httpapi", "app", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/services/node/internal/application"
@@ -36,6 +38,9 @@ type Result struct {
 // The other errors are [ErrNotFound], [ErrUninitialized], [*UnauthorizedError] and [*NotInstalledError]; all are
 // wrapped in a [*fault.Error].
 func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
+	if reserved(c.Method) {
+		return Result{}, callFailed(fmt.Sprintf("method %q not found", c.Method), runtime.ErrMethodNotFound)
+	}
 	s, err := m.take(ctx, c.Context)
 	if err != nil {
 		return Result{}, err
@@ -56,6 +61,12 @@ func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
 		m.follow(ctx, c.Context, executor, &d.outcome)
 	}
 	return d.result, d.err
+}
+
+// reserved reports whether a method is for the node alone: the one that makes the first state, and those with which
+// the SDK applies what comes from other nodes, which would let a client write past the application.
+func reserved(method string) bool {
+	return method == initMethod || strings.HasPrefix(method, "__calimero_")
 }
 
 // done is a call that was made.
@@ -164,7 +175,7 @@ func output(returned []byte) (Result, error) {
 	if len(returned) == 0 {
 		return Result{}, nil
 	}
-	if !json.Valid(returned) {
+	if !utf8.Valid(returned) || !json.Valid(returned) {
 		e := &OutputError{"the method returned what is not JSON"}
 		return Result{}, fault.Wrap(e, fault.Invalid, e.Problem)
 	}
@@ -175,16 +186,13 @@ func output(returned []byte) (Result, error) {
 func (s *seat) accept(ctx context.Context, author id.ID, r *ran) (*store.Pending, error) {
 	out := &r.outcome
 	if !out.Committed {
-		if len(out.Events) == 0 {
-			return nil, nil
-		}
 		return s.announce(out.Events), nil
 	}
 	if err := s.check(author, out); err != nil {
 		return nil, err
 	}
-	if out.Root == s.head.StateHash && len(out.Artifact) == 0 && len(out.Writes) == 0 && len(out.PrivateWrites) == 0 && len(out.Events) == 0 {
-		return nil, nil
+	if out.Root == s.head.StateHash && len(out.Artifact) == 0 && len(out.Writes) == 0 && len(out.PrivateWrites) == 0 {
+		return s.announce(out.Events), nil
 	}
 	if err := r.blobs.keep(ctx); err != nil {
 		return nil, err
@@ -300,14 +308,17 @@ func (s *seat) put(tx *store.Tx, space store.Space, size int64, writes []runtime
 	return size, nil
 }
 
-// announce publishes events of a call that changed nothing.
+// announce publishes events of a call that changed nothing. Without events it returns nil.
 func (s *seat) announce(events []runtime.Event) *store.Pending {
-	base := s.head
+	if len(events) == 0 {
+		return nil
+	}
+	base, list := s.head, emitted(events)
 	return s.m.Store.Enqueue(func(tx *store.Tx) error {
 		if _, err := s.base(tx, base); err != nil {
 			return err
 		}
-		return s.m.Events.Publish(tx, event.StateMutation{Context: s.id, NewRoot: base.StateHash, Emitted: emitted(events)})
+		return s.m.Events.Publish(tx, event.StateMutation{Context: s.id, NewRoot: base.StateHash, Emitted: list})
 	})
 }
 

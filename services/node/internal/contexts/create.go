@@ -20,11 +20,11 @@ import (
 // Creation is what a new context is made from. Only Application is required.
 type Creation struct {
 	Application id.ID
-	Service     string  // of an application with several
-	Group       *id.ID  // nil for a namespace of its own
-	Seed        []byte  // nil for a random context id; the same seed gives the same id
-	Identity    []byte  // the seed of the key of the first identity, 32 bytes; nil for a new one
-	Init        []byte  // the input of the method init
+	Service     string // of an application with several
+	Group       *id.ID // nil for a namespace of its own
+	Seed        []byte // nil for a random context id; the same seed gives the same id
+	Identity    []byte // the seed of the key of the first identity, 32 bytes; nil for a new one
+	Init        []byte // the input of the method init
 	Name        string
 }
 
@@ -194,7 +194,9 @@ func (m *Manager) contextKey(seed []byte) (ed25519.PublicKey, error) {
 	return publicOf(ed25519.NewKeyFromSeed(h[:])), nil
 }
 
-func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return ed25519.PublicKey(key[ed25519.SeedSize:]) }
+func publicOf(key ed25519.PrivateKey) ed25519.PublicKey {
+	return ed25519.PublicKey(key[ed25519.SeedSize:])
+}
 
 // newIdentity makes an identity of a context that this node holds.
 func (m *Manager) newIdentity(c id.ID, seed []byte) (store.Identity, error) {
@@ -310,4 +312,3 @@ func (s *seat) actor(ctx context.Context, named id.ID, c Capability) (id.ID, err
 	}
 	return id.ID{}, unauthorized(s.id, named)
 }
-

@@ -221,4 +221,3 @@ func (m *Manager) NewIdentity(ctx context.Context) (id.ID, error) {
 	}
 	return i.PublicKey, commitFailed(m.Store.Enqueue(func(tx *store.Tx) error { return tx.PutIdentity(i) }).Wait())
 }
-

@@ -22,11 +22,15 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/services/node/internal/alias"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
+	"github.com/calimero-network/mero-go/services/node/internal/group"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
 	"github.com/calimero-network/mero-go/services/node/internal/health"
+	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
@@ -41,12 +45,18 @@ var BlobHeaders = []string{
 
 // API holds what the handlers use. Its fields are set before New is called.
 type API struct {
-	Table   *route.Table
-	Server  config.Server // which surfaces are on
-	Guard   *guard.Guard
-	CORS    *cors.Rules
-	Store   *store.Store
-	Blobs   *blob.Store
+	Table  *route.Table
+	Server config.Server // which surfaces are on
+	Guard  *guard.Guard
+	CORS   *cors.Rules
+	Store  *store.Store
+	Blobs  *blob.Store
+
+	Contexts *contexts.Manager
+	Groups   *group.Service
+	Aliases  *alias.Service
+	RPC      *jsonrpc.Handler
+
 	Events  *event.Bus
 	Health  *health.Node
 	Metrics *metrics.Metrics
@@ -197,9 +207,51 @@ func (a *API) handlers() map[string]handler {
 		"blobs.info":   a.blobInfo,
 		"blobs.delete": a.deleteBlob,
 
-		"contexts.list":            a.listContexts,
-		"contexts.for-application": a.listContextsOf,
-		"contexts.get":             a.getContext,
-		"contexts.new-identity":    a.newIdentity,
+		"contexts.list":                a.listContexts,
+		"contexts.create":              a.createContext,
+		"contexts.for-application":     a.listContextsOf,
+		"contexts.executors":           a.listExecutors,
+		"contexts.get":                 a.getContext,
+		"contexts.delete":              a.deleteContext,
+		"contexts.identities":          a.identities(false),
+		"contexts.identities-owned":    a.identities(true),
+		"contexts.storage":             a.contextStorage,
+		"contexts.group":               a.contextGroup,
+		"contexts.client-keys":         a.clientKeys,
+		"contexts.update":              a.updateContext,
+		"contexts.capabilities.grant":  a.changeCapabilities(false),
+		"contexts.capabilities.revoke": a.changeCapabilities(true),
+		"contexts.sync-all":            a.syncAll,
+		"contexts.sync":                a.syncContext,
+		"contexts.resync":              a.resyncContext,
+		"contexts.new-identity":        a.newIdentity,
+
+		"aliases.create-context":     a.createAlias(alias.Context),
+		"aliases.create-application": a.createAlias(alias.Application),
+		"aliases.create-identity":    a.createAlias(alias.Identity),
+		"aliases.lookup-context":     a.lookupAlias(alias.Context),
+		"aliases.lookup-application": a.lookupAlias(alias.Application),
+		"aliases.lookup-identity":    a.lookupAlias(alias.Identity),
+		"aliases.delete-context":     a.deleteAlias(alias.Context),
+		"aliases.delete-application": a.deleteAlias(alias.Application),
+		"aliases.delete-identity":    a.deleteAlias(alias.Identity),
+		"aliases.list-contexts":      a.listAliases(alias.Context),
+		"aliases.list-applications":  a.listAliases(alias.Application),
+		"aliases.list-identities":    a.listAliases(alias.Identity),
+
+		"namespaces.list":            a.listNamespaces,
+		"namespaces.create":          a.createNamespace,
+		"namespaces.for-application": a.listNamespacesOf,
+		"namespaces.get":             a.getNamespace,
+		"namespaces.delete":          a.deleteGroup("namespace_id"),
+		"namespaces.identity":        a.namespaceIdentity,
+		"groups.list":                a.listGroups,
+		"groups.create":              a.createGroup,
+		"groups.get":                 a.getGroup,
+		"groups.delete":              a.deleteGroup("group_id"),
+		"groups.members.list":        a.listMembers,
+		"node.identity":              a.nodeIdentity,
+
+		"rpc.execute": a.rpc,
 	}
 }
