@@ -138,7 +138,7 @@ func (a *App) openSecrets(ctx context.Context) error {
 		return err
 	}
 	a.secrets, err = secret.Open(ctx, a.db, sealer, secret.Options{
-		Now: a.now, Rotation: a.cfg.Secrets.Rotation, Grace: a.cfg.Secrets.Grace, Log: a.log,
+		Now: a.now, Rotation: a.cfg.Secrets.Rotation, Grace: a.cfg.Secrets.Grace, Log: a.log, Audit: a.records.Audit,
 	})
 	if err != nil {
 		return err

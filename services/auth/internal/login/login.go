@@ -9,6 +9,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
@@ -136,7 +139,12 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	if err := s.Issuer.Cover(tx, family); err != nil {
 		return family, false, err
 	}
-	return family, created, tx.CreateFamily(family)
+	if err := tx.CreateFamily(family); err != nil {
+		return family, false, err
+	}
+	return family, created, tx.Audit(audit.Event{
+		Time: s.Now(), Action: audit.LoggedIn, Actor: key.ID, Subject: family.ID, Detail: "provider " + l.provider,
+	})
 }
 
 // opens reports whether this login may create the first root key, and the secret that it presented.
@@ -190,7 +198,11 @@ func (s *Service) firstKey(tx *store.Tx, l proven) (store.Key, error) {
 	if err := s.Bootstrap.Consume(tx, l.secret); err != nil {
 		return store.Key{}, err
 	}
-	return AddRoot(tx, RootGrant{Provider: l.provider, Proof: l.proof, Permissions: RootPermissions, Now: s.Now()})
+	key, err := AddRoot(tx, RootGrant{Provider: l.provider, Proof: l.proof, Permissions: RootPermissions, Now: s.Now()})
+	if err != nil {
+		return key, err
+	}
+	return key, tx.Audit(audit.Event{Time: s.Now(), Action: audit.BootstrapUsed, Actor: key.ID, Subject: key.ID})
 }
 
 // RootGrant describes a root key to add.
@@ -200,11 +212,12 @@ type RootGrant struct {
 	Permissions []string
 	NodeURL     string
 	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
+	Actor       string // for the audit; CreatedBy, or the key itself, when empty
 	Now         time.Time
 }
 
 // AddRoot stores a root key and, for passwords, its account. A key of that identity, revoked or not, is
-// store.ErrExists.
+// store.ErrExists. The audit gets its record.
 func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	key := store.Key{
 		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
@@ -214,6 +227,12 @@ func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 		key.ID = randomKeyID()
 	}
 	if err := tx.CreateKey(key, g.Permissions); err != nil {
+		return store.Key{}, err
+	}
+	if err := tx.Audit(audit.Event{
+		Time: g.Now, Action: audit.RootCreated, Actor: cmp.Or(g.Actor, g.CreatedBy, key.ID), Subject: key.ID,
+		Detail: "provider " + g.Provider + "; permissions " + permission.Join(g.Permissions),
+	}); err != nil {
 		return store.Key{}, err
 	}
 	if g.Proof.PasswordHash == "" {
