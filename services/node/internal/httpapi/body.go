@@ -55,19 +55,19 @@ type numbers []byte
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (n *numbers) UnmarshalJSON(text []byte) error {
-	var list []uint8Number
+	var list []uint16 // encoding/json would read base64 into a slice of bytes
 	if err := json.Unmarshal(text, &list); err != nil {
 		return errors.New("must be an array of numbers from 0 to 255")
 	}
 	*n = make(numbers, len(list))
 	for i, v := range list {
+		if v > 255 {
+			return errors.New("must be an array of numbers from 0 to 255")
+		}
 		(*n)[i] = byte(v)
 	}
 	return nil
 }
-
-// uint8Number keeps encoding/json from reading base64 into a []uint8.
-type uint8Number uint8
 
 // parseID reads an id. The error names what it was to be.
 func parseID(text, what string) (id.ID, error) {
