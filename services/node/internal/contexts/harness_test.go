@@ -1,6 +1,7 @@
 package contexts_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -16,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
+	"github.com/calimero-network/mero-go/services/node/internal/contextstest"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/internal/runtime"
@@ -88,7 +90,7 @@ func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
 // install enters a module as an application.
 func (f *fixture) install(app id.ID, module []byte, version string) {
 	f.t.Helper()
-	info, err := f.blobs.Put(f.ctx, readerOf(module), nil)
+	info, err := f.blobs.Put(f.ctx, bytes.NewReader(module), nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -174,7 +176,7 @@ func (f *fixture) dump(c id.ID) map[string]string {
 // verify checks that state, delta log, heads and hash of a context agree.
 func (f *fixture) verify(c id.ID) {
 	f.t.Helper()
-	if problem := consistent(f.db, c); problem != "" {
+	if problem := contextstest.Problem(f.db, c); problem != "" {
 		f.t.Errorf("context %s: %s", c, problem)
 	}
 }
