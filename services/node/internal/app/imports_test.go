@@ -8,7 +8,7 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
-		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "application", "runtime",
+		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "bundle", "fetch", "application", "runtime",
 		"merkle", "alias", "group", "contexts", "contextstest", "jsonrpc", "health", "metrics", "guard", "httpapi", "app", "cli", "bench",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")

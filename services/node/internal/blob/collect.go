@@ -52,20 +52,35 @@ func (s *Store) Collect(ctx context.Context, directory int) error {
 	if s.uncertain {
 		return nil
 	}
+	if err := s.buryAll(ctx); err != nil {
+		return err
+	}
+	return s.sweep(ctx, directory)
+}
+
+// Reclaim removes the files of removed blobs after a transaction that was not this package's. What fails is logged and
+// left to [Store.Run].
+func (s *Store) Reclaim(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uncertain {
+		return
+	}
+	if err := s.buryAll(context.WithoutCancel(ctx)); err != nil {
+		s.log.WarnContext(ctx, "files of removed blobs stay for now", "error", err)
+	}
+}
+
+func (s *Store) buryAll(ctx context.Context) error {
 	var dead []id.ID
 	err := s.db.View(ctx, func(tx *store.Tx) error {
 		dead = tx.DeadChunks()
 		return nil
 	})
-	if err != nil {
+	if err != nil || len(dead) == 0 {
 		return err
 	}
-	if len(dead) > 0 {
-		if err := s.bury(ctx, dead); err != nil {
-			return err
-		}
-	}
-	return s.sweep(ctx, directory)
+	return s.bury(ctx, dead)
 }
 
 // sweep removes the unheld chunks of one directory. Files that are no chunks are not this store's, and stay.

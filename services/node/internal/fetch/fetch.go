@@ -272,7 +272,8 @@ func (c *Client) failure(ctx context.Context, err error) error {
 	if errors.Is(err, ErrRefused) || errors.Is(err, ErrDownload) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrDownload, err)
+	// As text: a time-out of this connection must not pass for one of the caller's.
+	return fmt.Errorf("%w: %s", ErrDownload, err.Error())
 }
 
 // redacted is how a URL may be shown: without its query.

@@ -41,7 +41,9 @@ var rootEntry = id.ID(bytes.Repeat([]byte("v"), 32))
 
 // tree has a context's root, its root entry and some collections, with metadata of every kind.
 func tree() *entity {
-	leaf := func(n byte, kind byte) *entity { return &entity{id: id.ID{n, 1}, value: []byte{n}, kind: kind, name: "leaf"} }
+	leaf := func(n byte, kind byte) *entity {
+		return &entity{id: id.ID{n, 1}, value: []byte{n}, kind: kind, name: "leaf"}
+	}
 	items := &entity{id: id.ID{200}, value: []byte("items"), children: []*entity{leaf(9, 0), leaf(3, 1), leaf(7, 2)}, name: "items"}
 	entry := &entity{id: rootEntry, value: []byte("state one"), children: []*entity{items}}
 	return &entity{id: id.ID{42}, children: []*entity{leaf(250, 0), entry, leaf(1, 0)}}
