@@ -74,7 +74,7 @@ func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
 	})
 	try(err)
 	f.close = func() {
-		f.Manager.Close()
+		f.Close()
 		f.bus.Close()
 		if err := errors.Join(engine.Close(), f.db.Close()); err != nil {
 			t.Error(err)

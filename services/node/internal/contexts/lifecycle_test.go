@@ -185,11 +185,11 @@ func TestDelete_EverythingGoes(t *testing.T) {
 		for range tx.Entries(store.Shared, made.Context, nil) {
 			t.Error("an entry is left")
 		}
-		for range tx.Deltas(made.Context) {
-			t.Error("a delta is left")
+		for d, err := range tx.Deltas(made.Context) {
+			t.Errorf("a delta is left: %v, %v", d.ID, err)
 		}
-		for e := range tx.Events(0) {
-			if !e.Group && e.Subject == made.Context {
+		for e, err := range tx.Events(0) {
+			if err != nil || !e.Group && e.Subject == made.Context {
 				t.Error("an event is left")
 			}
 		}

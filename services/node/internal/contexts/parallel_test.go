@@ -3,7 +3,7 @@ package contexts_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +41,7 @@ func TestExecute_ParallelWritersOfOneContext(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	want := fmt.Sprint(1 + writers*calls)
+	want := strconv.Itoa(1 + writers*calls)
 	if got := f.must(c, "n", ""); got != want {
 		t.Errorf("n = %s, want %s", got, want)
 	}
@@ -87,7 +87,7 @@ func TestExecute_OneFlushServesManyCallsOfAContext(t *testing.T) {
 	if err := first.Wait(); err != nil {
 		t.Error(err)
 	}
-	if got := f.must(c, "n", ""); got != fmt.Sprint(calls+1) {
+	if got := f.must(c, "n", ""); got != strconv.Itoa(calls+1) {
 		t.Errorf("n = %s", got)
 	}
 	f.verify(c)

@@ -30,8 +30,10 @@ func Problem(db *store.Store, c id.ID) (problem string) {
 			wrong = append(wrong, "the head's root is not the state hash")
 		}
 		deltas := uint64(0)
-		for range tx.Deltas(c) {
-			deltas++
+		for _, err := range tx.Deltas(c) {
+			if deltas++; err != nil {
+				return err
+			}
 		}
 		if deltas != x.Deltas {
 			wrong = append(wrong, fmt.Sprintf("%d deltas, %d counted", deltas, x.Deltas))
@@ -63,8 +65,11 @@ func Chain(tx *store.Tx, x store.Context) ([]store.Delta, error) {
 	at := x.DAGHeads[0]
 	for seq := x.Deltas; seq > 0; seq-- {
 		d, err := tx.Delta(x.ID, at)
-		if err != nil || d.Seq != seq || len(d.Parents) != 1 || contexts.DeltaID(d.Parents, d.Artifact) != d.ID {
-			return nil, fmt.Errorf("delta %d of the chain is damaged or missing (%v)", seq, err)
+		if err != nil {
+			return nil, fmt.Errorf("delta %d of the chain: %w", seq, err)
+		}
+		if d.Seq != seq || len(d.Parents) != 1 || contexts.DeltaID(d.Parents, d.Artifact) != d.ID {
+			return nil, fmt.Errorf("delta %d of the chain is damaged: %+v", seq, d)
 		}
 		chain = append(chain, d)
 		at = d.Parents[0]

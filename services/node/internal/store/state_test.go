@@ -168,8 +168,10 @@ func TestRemoveContext_TakesEverythingAlongAndNothingElse(t *testing.T) {
 			for range tx.Entries(store.Private, c, nil) {
 				entries++
 			}
-			for range tx.Deltas(c) {
-				deltas++
+			for _, err := range tx.Deltas(c) {
+				if deltas++; err != nil {
+					return err
+				}
 			}
 			members, err := tx.Identities(c)
 			_, name := tx.Alias(store.ContextAlias, id.ID{}, c.String()[:5])
