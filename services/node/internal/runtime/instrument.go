@@ -25,6 +25,9 @@ const (
 	frameSize = 48
 	localSize = 8
 
+	// loopBranches is what a loop counts among the branches of a function, with its meter.
+	loopBranches = 3
+
 	extraImports = 2
 	extraGlobals = 2
 )
@@ -32,11 +35,21 @@ const (
 // Bounds of what a module may declare, beyond which compiling or instantiating it would use memory or time out of
 // proportion to its size. Browsers have the same ones, or wider.
 const (
-	maxLocals    = 50_000
+	maxFunctions = 50_000
+	maxLocals    = 50_000 // of a function
 	maxNesting   = 10_000
+	maxBody      = 1 << 20
+	maxGlobals   = 10_000
 	maxTables    = 16
 	maxTableSize = 1 << 17
-	maxBody      = 1 << 20
+	maxElements  = 1 << 18 // of all segments
+	maxSegments  = 100_000
+
+	// The time that the compiler takes for a function grows with the square of its branches, and with the product of
+	// branches and locals. These are some ten and thirty seconds of an otherwise idle core; a large module of a real
+	// application has a tenth.
+	maxSquares  = 300_000_000
+	maxProducts = 20_000_000
 )
 
 // hostModule is the name under which an instrumented module imports everything. The names in it are numbers: those of
@@ -71,6 +84,9 @@ type rewriter struct {
 	functions []uint32 // the types of the module's own functions
 	globals   int
 	exports   map[string]funcType
+
+	elements          int    // of all segments
+	squares, products uint64 // see maxSquares
 
 	hasMemory, exportsMemory bool
 }
@@ -252,19 +268,24 @@ func (r *rewriter) importSection(c *cursor) []byte {
 
 func (r *rewriter) functionSection(c *cursor) []byte {
 	n := c.count()
+	atMost(c, "functions", n, maxFunctions)
 	for range n {
 		r.functions = append(r.functions, r.typeIndex(c))
 	}
 	return c.since(0)
 }
 
+// atMost bounds a count.
+func atMost(c *cursor, what string, n, limit int) {
+	if n > limit {
+		c.fail(fmt.Errorf("it has more than %d %s", limit, what))
+	}
+}
+
 // tableSection gives every table a maximum.
 func (r *rewriter) tableSection(c *cursor) []byte {
 	n := c.count()
-	if n > maxTables {
-		c.fail(fmt.Errorf("it has more than %d tables", maxTables))
-		return nil
-	}
+	atMost(c, "tables", n, maxTables)
 	out := appendU32(nil, uint32(n)) //nolint:gosec // at most maxTables
 	for range n {
 		kind := c.valueType()
@@ -316,6 +337,7 @@ func (r *rewriter) memorySection(c *cursor) []byte {
 // globalSection appends the fuel and the stack.
 func (r *rewriter) globalSection(c *cursor) []byte {
 	n := c.count()
+	atMost(c, "globals", n, maxGlobals)
 	r.globals = n
 	out := appendU32(nil, uint32(n)+extraGlobals) //nolint:gosec // n is at most the size of a module
 	for range n {
@@ -443,6 +465,8 @@ func (r *rewriter) elementSection(c *cursor) []byte {
 			out = append(out, c.byte()) // the kind of its elements, or their type
 		}
 		elements := c.count()
+		r.elements += elements
+		atMost(c, "elements", r.elements, maxElements)
 		out = appendU32(out, uint32(elements)) //nolint:gosec // at most the size of a module
 		for range elements {
 			if flags&4 != 0 {
@@ -457,6 +481,7 @@ func (r *rewriter) elementSection(c *cursor) []byte {
 
 func (r *rewriter) dataSection(c *cursor) []byte {
 	n := c.count()
+	atMost(c, "data segments", n, maxSegments)
 	for range n {
 		flags := c.u32()
 		if flags > 2 {
@@ -491,6 +516,9 @@ func (r *rewriter) codeSection(c *cursor) []byte {
 		}
 		f := function{r: r, c: &cursor{b: body}, blockType: r.blockOf(t)}
 		metered := f.rewrite(len(r.types[t].params))
+		if r.squares > maxSquares || r.products > maxProducts {
+			f.c.fail(errors.New("its functions are too complex to be compiled"))
+		}
 		if f.c.err != nil {
 			c.fail(f.c.err)
 			return nil

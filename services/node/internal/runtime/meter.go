@@ -19,6 +19,9 @@ type function struct {
 	cost  uint64 // of the instructions outside of loops
 	loops []loop // that are open
 	plain bool   // neither calls nor loops nor bulk instructions so far
+
+	// branches is about how many pieces the compiler will cut the function into.
+	branches uint64
 }
 
 // loop is an open loop. cost is what its own instructions cost, those of inner loops aside.
@@ -49,6 +52,8 @@ func (f *function) rewrite(params int) []byte {
 	if f.plain && f.cost <= leafSize {
 		return append(out, f.code...)
 	}
+	f.r.squares += f.branches * f.branches
+	f.r.products += f.branches * uint64(locals+params) //nolint:gosec // not negative
 	frame := int64(frameSize) + localSize*int64(locals+params)
 	out = f.enter(out, frame)
 	out, at := f.meter(out)
@@ -87,6 +92,7 @@ func (f *function) charge(cost uint64) {
 
 func (f *function) chargeBulk() {
 	f.plain = false
+	f.branches += loopBranches // some become loops
 	f.charge(bulkCost)
 }
 
@@ -133,9 +139,11 @@ func (f *function) instruction() {
 	c, from := f.c, f.c.off
 	switch op := c.byte(); op {
 	case opBlock, opIf:
+		f.branches++
 		f.skipBlockType()
 		f.open()
 	case opLoop:
+		f.branches += loopBranches
 		f.skipBlockType()
 		f.open()
 		f.code = append(f.code, c.since(from)...)
@@ -144,6 +152,7 @@ func (f *function) instruction() {
 	case opEnd:
 		f.close()
 	case opReturn:
+		f.branches++
 		f.code = appendU32(append(f.code, opBr), uint32(f.depth-1)) //nolint:gosec // at most maxNesting
 		return
 	case opCall, opRefFunc:
@@ -173,10 +182,14 @@ func (f *function) instruction() {
 func (f *function) immediates(op byte) {
 	c := f.c
 	switch {
-	case op == opBr, op == opBrIf, op >= opLocalGet && op <= opLocalTee, op == opTableGet, op == opTableSet:
+	case op == opBr, op == opBrIf:
+		f.branches++
+		c.u32()
+	case op >= opLocalGet && op <= opLocalTee, op == opTableGet, op == opTableSet:
 		c.u32()
 	case op == opBrTable:
 		for range c.count() {
+			f.branches++
 			c.u32()
 		}
 		c.u32()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -123,7 +124,10 @@ func (m *Module) link(ctx context.Context, imports []functionImport) error {
 	for i, f := range imports {
 		export(i, f.funcType, hostFunction(f))
 	}
-	export(len(imports), tickType, func(_ *invocation, stack []uint64) { stack[0] = fuel })
+	export(len(imports), tickType, func(_ *invocation, stack []uint64) {
+		goruntime.Gosched() // a guest that computes shares its core in much smaller parts than goroutines do
+		stack[0] = fuel
+	})
 	export(len(imports)+1, overflowType, func(v *invocation, _ []uint64) {
 		v.abort(fail(ErrStackLimit, "the guest's calls are nested too deeply"))
 	})
@@ -168,7 +172,7 @@ func (m *Module) instantiate(v *invocation) (api.Module, error) {
 	return instance, nil
 }
 
-// trapPrefix is what the compiler's errors of the guest begin with.
+// trapPrefix is what comes before the reason of a trap.
 const trapPrefix = "wasm error: "
 
 // explain turns the error of a call that ended early into one of ours.
@@ -177,12 +181,12 @@ func (v *invocation) explain(err error) error {
 		return v.failure
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
-	text, trapped := strings.CutPrefix(text, trapPrefix)
+	_, text, trapped := strings.Cut(text, trapPrefix)
 	switch {
-	case strings.Contains(text, "stack overflow"):
-		return fail(ErrStackLimit, "the guest's calls are nested too deeply")
-	case !trapped && !strings.Contains(text, trapPrefix):
+	case !trapped:
 		return fail(ErrHost, "the host failed during the call: %w", err)
+	case text == "stack overflow":
+		return fail(ErrStackLimit, "the guest's calls are nested too deeply")
 	case v.memory.refused:
 		return fail(ErrMemoryLimit, "the guest needs more memory than %d pages: %s", v.engine.limits.MemoryPages, text)
 	default:
