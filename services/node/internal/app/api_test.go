@@ -34,6 +34,7 @@ func expect(t *testing.T, got answer, status int, body string) {
 	}
 }
 
+// node check A1, A2, A3, A4, A5, A6
 func TestContract_Basics(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	get := func(path string) answer { return do(t, request(t, http.MethodGet, n.url(path), nil)) }

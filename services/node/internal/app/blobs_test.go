@@ -26,6 +26,7 @@ func (n *node) blobCalls(t *testing.T) func(method, path string, body []byte) an
 }
 
 // The blob checks of the node contract.
+// node check C16, C17, C18, C19, C20
 func TestContract_Blobs(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	send := n.blobCalls(t)
@@ -90,6 +91,7 @@ func TestContract_Blobs(t *testing.T) {
 	expect(t, send("DELETE", "/"+bigID.String(), nil), 404, `{"error":"Blob not found"}`)
 }
 
+// node check C21, C22
 func TestBlobs_Refusals(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	send := n.blobCalls(t)
@@ -109,6 +111,31 @@ func TestBlobs_Refusals(t *testing.T) {
 	}
 }
 
+// A key that is bound to one context does not announce to another, nor ask there.
+func TestBlobs_ContextBeyondABinding(t *testing.T) {
+	n := start(t, t.TempDir(), nil)
+	mine, other := id.ID{1}.String(), id.ID{2}.String()
+	bound := "blob,context[" + mine + "]"
+	content := "content"
+	path := "/admin-api/blobs/" + blobID([]byte(content)).String()
+	for name, tt := range map[string]struct {
+		permissions, method, path string
+		status                    int
+	}{
+		"announce to the bound one": {bound, "PUT", "/admin-api/blobs?context_id=" + mine, 200},
+		"announce to another":       {bound, "PUT", "/admin-api/blobs?context_id=" + other, 403},
+		"announce unbound":          {"blob", "PUT", "/admin-api/blobs?context_id=" + other, 200},
+		"without the permission":    {"context", "PUT", "/admin-api/blobs?context_id=" + mine, 403},
+		"ask in another":            {bound, "GET", path + "?context_id=" + other, 403},
+		"malformed":                 {bound, "GET", path + "?context_id=x", 400},
+	} {
+		if a := n.as(t, tt.permissions, tt.method, tt.path, strings.NewReader(content)); a.StatusCode != tt.status {
+			t.Errorf("%s: %s %s, want %d", name, a.Status, a.body, tt.status)
+		}
+	}
+}
+
+// node check C23
 func TestBlobs_DeletingOneKeepsWhatItShares(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	send, big := n.blobCalls(t), make([]byte, 1<<20)

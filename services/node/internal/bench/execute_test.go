@@ -1,12 +1,11 @@
 package bench_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -27,10 +26,8 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
-var ratios = flag.Bool("ratios", false, "measure for minutes instead of trying the measurement for a moment")
-
-// node is what runs applications, without a transport.
-type node struct {
+// manager is what runs applications, without a transport.
+type manager struct {
 	*contexts.Manager
 	db  *store.Store
 	ctx context.Context
@@ -38,7 +35,7 @@ type node struct {
 
 var app = id.ID{0xa1}
 
-func start(t testing.TB, dir string, code io.Reader) *node {
+func startManager(t testing.TB, dir string, code []byte) *manager {
 	t.Helper()
 	try := func(err error) {
 		t.Helper()
@@ -67,13 +64,13 @@ func start(t testing.TB, dir string, code io.Reader) *node {
 			t.Error(err)
 		}
 	})
-	info, err := blobs.Put(ctx, code, nil)
+	info, err := blobs.Put(ctx, bytes.NewReader(code), nil)
 	try(err)
 	try(db.Update(ctx, func(tx *store.Tx) error {
 		return tx.PutApplication(store.Application{ID: app, Blob: info.ID, Size: info.Size, Wasm: info.ID, Version: "1"}, nil)
 	}))
 	everybody := caller.Caller{Key: "k", Permissions: permission.NewSet([]string{"admin"})}
-	return &node{Manager: m, db: db, ctx: caller.With(ctx, everybody)}
+	return &manager{Manager: m, db: db, ctx: caller.With(ctx, everybody)}
 }
 
 // perSecond returns how often fn runs in a second, with a number of callers at once.
@@ -101,48 +98,68 @@ func perSecond(t testing.TB, callers int, fn func(caller int) error) float64 {
 	return float64(done.Load()) / time.Since(began).Seconds()
 }
 
-const format = "%-44s %10.0f/s  %5.2f of the bare loop (%.0f/s), target %.2f\n"
-
-// TestRatios compares the node with a bare loop over the same module. Without -ratios it only sees that the
-// measurement works.
-func TestRatios(t *testing.T) {
-	path := "../contexts/testdata/probe.wasm"
-	code, err := os.Open(path)
+// executions compares calls of methods that read and that write with a bare loop over the same module.
+func executions(t *testing.T) []row {
+	const path, get, set = "../contexts/testdata/probe.wasm", "n", "add"
+	code, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer code.Close()
-	n := start(t, t.TempDir(), code)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
+	n := startManager(t, t.TempDir(), code)
+	loops := make([]*loop, goruntime.GOMAXPROCS(0))
+	for i := range loops {
+		loops[i] = newLoop(t, code)
 	}
-	const get, set = "n", "add"
-	cores := goruntime.GOMAXPROCS(0)
-	bares := make([]*bare, cores)
-	for i := range bares {
-		bares[i] = newBare(t, text)
-	}
-	contexts100 := make([]id.ID, 100)
-	for i := range contexts100 {
-		made, err := n.Create(n.ctx, contexts.Creation{Application: app})
+	const callers = 100
+	made := make([]id.ID, callers)
+	for i := range made {
+		c, err := n.Create(n.ctx, contexts.Creation{Application: app})
 		if err != nil {
 			t.Fatal(err)
 		}
-		contexts100[i] = made.Context
+		made[i] = c.Context
 	}
-	for _, m := range []struct {
-		method string
-		target float64
-	}{{get, 0.5}, {set, 0.25}} {
-		for _, count := range []int{1, len(contexts100)} {
-			loops := min(count, cores)
-			base := perSecond(t, loops, func(i int) error { bares[i].call(t, m.method, nil); return nil })
-			got := perSecond(t, 100, func(i int) error {
-				_, err := n.Execute(n.ctx, contexts.Call{Context: contexts100[i%count], Method: m.method})
+	var table []row
+	for _, m := range []struct{ name, method, target string }{{"get", get, ">= 0.50"}, {"set", set, ">= 0.25"}} {
+		for _, count := range []int{1, len(made)} {
+			threads := min(count, len(loops))
+			base := perSecond(t, threads, func(i int) error { loops[i].call(t, m.method, nil); return nil })
+			got := perSecond(t, callers, func(i int) error {
+				_, err := n.Execute(n.ctx, contexts.Call{Context: made[i%count], Method: m.method})
 				return err
 			})
-			fmt.Printf(format, fmt.Sprintf("execute %s, %d contexts, 100 callers", m.method, count), got, got/base, base, m.target)
+			table = append(table, row{
+				fmt.Sprintf("execute %s, contexts: %d, callers: %d", m.name, count, callers), fmt.Sprintf("%.2f (%.0f/s)", got/base, got), m.target,
+				fmt.Sprintf("the module in a bare wazero loop, threads: %d (%.0f/s)", threads, base),
+			})
 		}
 	}
+	return table
+}
+
+// starting measures how long a node with many contexts takes until it is ready.
+func starting(t *testing.T) []row {
+	const count = 10_000
+	home := t.TempDir()
+	db, err := store.Open(filepath.Join(home, "bench", "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(t.Context(), func(tx *store.Tx) error {
+		var errs []error
+		for i := range count {
+			c := store.Context{ID: id.ID{1, byte(i), byte(i >> 8)}, StateHash: id.ID{1}, Deltas: 1, DAGHeads: []id.ID{{2}}}
+			_, entry := tx.PutEntry(store.Shared, c.ID, store.Entry{Key: []byte("key"), Value: make([]byte, 100)})
+			_, delta := tx.AddDelta(store.Delta{Context: c.ID, ID: id.ID{2}, Artifact: make([]byte, 100)})
+			errs = append(errs, tx.PutContext(c), tx.PutIdentity(store.Identity{Context: c.ID, PublicKey: c.ID}), entry, delta)
+		}
+		return errors.Join(errs...)
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	binary := buildNode(t)
+	began := time.Now()
+	startNodeIn(t, binary, home)
+	return []row{{fmt.Sprintf("start with %d contexts", count), fmt.Sprintf("%.2f s", time.Since(began).Seconds()), "<= 1 s", "-"}}
 }

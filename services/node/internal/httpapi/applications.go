@@ -228,6 +228,9 @@ func (a *API) uninstall(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := readOptional(c, &struct{}{}); err != nil { // some clients send an empty object
+		return err
+	}
 	return a.remove(c, appID)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 )
 
@@ -34,7 +35,7 @@ func (a *API) putBlob(c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := queryID(query, "context_id"); err != nil {
+	if err := contextInReach(c, query); err != nil {
 		return err
 	}
 	info, err := a.Blobs.Put(c.ctx(), c.Request().Body, want)
@@ -43,6 +44,15 @@ func (a *API) putBlob(c *call) error {
 	}
 	a.Metrics.Uploaded(info.Size)
 	return data(c, blobEntry{info.ID, info.Size})
+}
+
+// contextInReach checks the parameter context_id, if there is one: a key that is bound to a context names no other.
+func contextInReach(c *call, query url.Values) error {
+	contextID, err := queryID(query, "context_id")
+	if err == nil && contextID != nil && !caller.From(c.ctx()).Permissions.AllowsContext(contextID.String()) {
+		err = caller.Denied()
+	}
+	return err
 }
 
 func queryValues(c *call) (url.Values, error) {
@@ -84,6 +94,14 @@ func (a *API) listBlobs(c *call) error {
 func (a *API) getBlob(c *call) error {
 	blobID, err := blobParam(c)
 	if err != nil {
+		return err
+	}
+	query, err := queryValues(c)
+	if err != nil {
+		return err
+	}
+	// With a context, peers that share it would be asked for a blob that is not here.
+	if err := contextInReach(c, query); err != nil {
 		return err
 	}
 	r, err := a.Blobs.Open(c.ctx(), blobID)

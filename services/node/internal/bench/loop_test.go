@@ -9,9 +9,9 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// bare calls methods of a module as the least host that can: a fresh instance for each call, what it writes in a map,
+// loop calls methods of a module as the least host that can: a fresh instance for each call, what it writes in a map,
 // no limits, no checks, nothing on disk.
-type bare struct {
+type loop struct {
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
 	mem     api.Memory
@@ -21,10 +21,10 @@ type bare struct {
 	output  []byte
 }
 
-func newBare(t testing.TB, code []byte) *bare {
+func newLoop(t testing.TB, code []byte) *loop {
 	t.Helper()
 	ctx := context.Background()
-	b := &bare{runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(true)), state: map[string][]byte{}}
+	b := &loop{runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(true)), state: map[string][]byte{}}
 	t.Cleanup(func() { _ = b.runtime.Close(ctx) })
 	var err error
 	if b.module, err = b.runtime.CompileModule(ctx, code); err != nil {
@@ -38,7 +38,7 @@ func newBare(t testing.TB, code []byte) *bare {
 }
 
 // link gives the module what it imports: the functions of storage, and nothing for the rest.
-func (b *bare) link(ctx context.Context) error {
+func (b *loop) link(ctx context.Context) error {
 	env := b.runtime.NewHostModuleBuilder("env")
 	for _, f := range b.module.ImportedFunctions() {
 		_, name, _ := f.Import()
@@ -51,7 +51,7 @@ func (b *bare) link(ctx context.Context) error {
 	return err
 }
 
-func (b *bare) host(name string, stack []uint64) {
+func (b *loop) host(name string, stack []uint64) {
 	switch name {
 	case "input":
 		b.regs[stack[0]] = b.input
@@ -82,7 +82,7 @@ func (b *bare) host(name string, stack []uint64) {
 }
 
 // found answers a function of storage.
-func (b *bare) found(stack []uint64, register int, v []byte, ok bool) {
+func (b *loop) found(stack []uint64, register int, v []byte, ok bool) {
 	if !ok {
 		stack[0] = 0
 		return
@@ -92,13 +92,13 @@ func (b *bare) found(stack []uint64, register int, v []byte, ok bool) {
 }
 
 // buffer returns the memory that a descriptor names.
-func (b *bare) buffer(at uint64) []byte {
+func (b *loop) buffer(at uint64) []byte {
 	d, _ := b.mem.Read(uint32(at), 16)
 	v, _ := b.mem.Read(uint32(binary.LittleEndian.Uint64(d)), uint32(binary.LittleEndian.Uint64(d[8:])))
 	return v
 }
 
-func (b *bare) call(t testing.TB, method string, input []byte) {
+func (b *loop) call(t testing.TB, method string, input []byte) {
 	t.Helper()
 	ctx := context.Background()
 	b.regs, b.input = map[uint64][]byte{}, input
@@ -107,7 +107,7 @@ func (b *bare) call(t testing.TB, method string, input []byte) {
 		t.Fatal(err)
 	}
 	if _, err := m.ExportedFunction(method).Call(ctx); err != nil {
-		t.Fatalf("bare %s: %v", method, err)
+		t.Fatalf("%s in the bare loop: %v", method, err)
 	}
 	if err := m.Close(ctx); err != nil {
 		t.Fatal(err)
