@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
@@ -24,6 +25,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
+	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
@@ -42,6 +44,7 @@ type App struct {
 	cfg     config.Config
 	log     *slog.Logger
 	health  *health.Node
+	streams *stream.Hub
 	keys    *assertion.File // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
@@ -85,14 +88,20 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	rules, err := cors.New(cors.Policy{AllowAll: cfg.CORS.AllowAllOrigins, Origins: cfg.CORS.AllowedOrigins, Expose: httpapi.BlobHeaders})
+	rules, err := cors.New(cors.Policy{AllowAll: cfg.CORS.AllowAllOrigins, Origins: cfg.CORS.AllowedOrigins, Expose: slices.Concat(httpapi.BlobHeaders, httpapi.StreamHeaders)})
 	if err != nil {
 		return err
 	}
 	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
 	a.health = health.New(read, db.Probe, o.Now)
+	streams, err := stream.New(streamConfig(cfg.Server), events, db, nil, o.Now, o.Log)
+	if err != nil {
+		return err
+	}
+	a.streams = streams
+	a.cleanup = append(a.cleanup, func() error { streams.Close(); return nil })
 	api := &httpapi.API{
-		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Events: events, Health: a.health,
+		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Events: events, Streams: streams, Health: a.health,
 		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
 	}
 	handler, err := api.New()
@@ -100,6 +109,20 @@ func (a *App) wire(ctx context.Context, o Options) error {
 		return err
 	}
 	return a.listen(ctx, handler, api.MetricsOnly())
+}
+
+// streamWrite is how long a client of a stream has to take what is sent.
+const streamWrite = 30 * time.Second
+
+func streamConfig(s config.Server) stream.Config {
+	return stream.Config{
+		MaxConnections: s.Stream.MaxConnections, MaxPerKey: s.Stream.MaxPerKey, MaxTopics: s.Stream.MaxSubscriptions,
+		MaxMessage:   s.WebSocket.MaxMessageBytes,
+		PingInterval: time.Duration(s.WebSocket.PingIntervalSec) * time.Second,
+		PongTimeout:  time.Duration(s.WebSocket.PongTimeoutSec) * time.Second,
+		KeepAlive:    time.Duration(s.SSE.KeepAliveSec) * time.Second,
+		WriteTimeout: streamWrite,
+	}
 }
 
 // guard prepares the decision about requests from the settings.
@@ -163,6 +186,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.health.Set(health.Ready)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)
+		a.streams.Stop()
 		a.log.InfoContext(ctx, "stopping")
 	}
 	err := serve.Run(ctx, drain, stopping, a.servers...)

@@ -29,6 +29,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/health"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
+	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // MaxHeader is the limit of a request's head in bytes: a target of 8 KiB with identity headers fits by far.
@@ -48,6 +49,7 @@ type API struct {
 	Store   *store.Store
 	Blobs   *blob.Store
 	Events  *event.Bus
+	Streams *stream.Hub
 	Health  *health.Node
 	Metrics *metrics.Metrics
 	Now     func() time.Time
@@ -190,6 +192,11 @@ func (a *API) handlers() map[string]handler {
 		"node.is-authed":   a.isAuthed,
 		"node.certificate": certificate,
 		"node.metrics":     a.scrape,
+
+		"stream.websocket":    a.webSocket,
+		"stream.events":       a.serverEvents,
+		"stream.subscription": a.subscription,
+		"stream.session":      a.session,
 
 		"blobs.put":    a.putBlob,
 		"blobs.list":   a.listBlobs,
