@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
@@ -27,6 +28,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
+	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
@@ -48,6 +50,7 @@ type App struct {
 	cfg     config.Config
 	log     *slog.Logger
 	health  *health.Node
+	streams *stream.Hub
 	keys    *assertion.File // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
@@ -92,7 +95,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	rules, err := cors.New(cors.Policy{AllowAll: cfg.CORS.AllowAllOrigins, Origins: cfg.CORS.AllowedOrigins, Expose: httpapi.BlobHeaders})
+	rules, err := cors.New(cors.Policy{AllowAll: cfg.CORS.AllowAllOrigins, Origins: cfg.CORS.AllowedOrigins, Expose: slices.Concat(httpapi.BlobHeaders, httpapi.StreamHeaders)})
 	if err != nil {
 		return err
 	}
@@ -106,6 +109,11 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err := a.contexts(ctx, o, api); err != nil {
 		return err
 	}
+	if a.streams, err = stream.New(streamConfig(cfg.Server), events, db, executeOn(api.RPC), o.Now, o.Log); err != nil {
+		return err
+	}
+	a.cleanup = append(a.cleanup, func() error { a.streams.Close(); return nil })
+	api.Streams = a.streams
 	handler, err := api.New()
 	if err != nil {
 		return err
@@ -145,6 +153,20 @@ func (a *App) collect(blobs *blob.Store) {
 		<-done
 		return nil
 	})
+}
+
+// streamWrite is how long a client of a stream has to take what is sent.
+const streamWrite = 30 * time.Second
+
+func streamConfig(s config.Server) stream.Config {
+	return stream.Config{
+		MaxConnections: s.Stream.MaxConnections, MaxPerKey: s.Stream.MaxPerKey, MaxTopics: s.Stream.MaxSubscriptions,
+		MaxMessage:   s.WebSocket.MaxMessageBytes,
+		PingInterval: time.Duration(s.WebSocket.PingIntervalSec) * time.Second,
+		PongTimeout:  time.Duration(s.WebSocket.PongTimeoutSec) * time.Second,
+		KeepAlive:    time.Duration(s.SSE.KeepAliveSec) * time.Second,
+		WriteTimeout: streamWrite,
+	}
 }
 
 // guard prepares the decision about requests from the settings.
@@ -208,6 +230,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.health.Set(health.Ready)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)
+		a.streams.Stop()
 		a.log.InfoContext(ctx, "stopping")
 	}
 	err := serve.Run(ctx, drain, stopping, a.servers...)

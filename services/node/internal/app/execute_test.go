@@ -64,7 +64,9 @@ func (n *node) execute(t *testing.T, permissions, context, method, args string) 
 	return strings.TrimSpace(a.body)
 }
 
-func result(output string) string { return `{"jsonrpc":"2.0","id":1,"result":{"output":` + output + `}}` }
+func result(output string) string {
+	return `{"jsonrpc":"2.0","id":1,"result":{"output":` + output + `}}`
+}
 
 // stateHash returns the state hash of a context.
 func (n *node) stateHash(t *testing.T, context string) string {
@@ -114,7 +116,7 @@ func TestContract_ContextsAndExecution(t *testing.T) {
 		{"nothing", `null`, result("null"), false},
 		{"echo", `{"b": [1, "x"],  "a":null}`, result(`{"b":[1,"x"],"a":null}`), false},
 		{"add_without_commit", `{}`, result("3"), false},
-		{"unknown", `{}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"method \"unknown\" not found","type":"FunctionCallError","data":"method \"unknown\" not found"}}`, false}, // node check D30
+		{"unknown", `{}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"method \"unknown\" not found","type":"FunctionCallError","data":"method \"unknown\" not found"}}`, false},                                            // node check D30
 		{"add_and_fail", `{}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"the method call returned an error: {\"code\":7}","type":"FunctionCallError","data":"the method call returned an error: {\"code\":7}"}}`, false}, // node check D31
 		{"not_json", `{}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32006,"message":"the method returned what is not JSON","type":"SerdeError","data":{"message":"the method returned what is not JSON"}}}`, false},
 	} {

@@ -9,7 +9,7 @@ import (
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
 		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "bundle", "fetch", "application", "runtime",
-		"merkle", "alias", "group", "contexts", "contextstest", "jsonrpc", "health", "metrics", "guard", "httpapi", "app", "cli", "bench",
+		"merkle", "alias", "group", "contexts", "contextstest", "jsonrpc", "health", "metrics", "guard", "stream", "httpapi", "app", "cli", "bench",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")
 }
@@ -17,6 +17,7 @@ func TestImportOrder(t *testing.T) {
 func TestImportsOfLibraries(t *testing.T) {
 	const here = "services/node/internal/"
 	importtest.Only(t, "github.com/labstack/echo/v4", here+"httpapi")
+	importtest.Only(t, "github.com/coder/websocket", here+"stream")
 	importtest.Only(t, "go.etcd.io/bbolt", here+"store")
 	importtest.Only(t, "github.com/knadh/koanf", here+"config")
 	importtest.Only(t, "github.com/spf13/cobra", here+"cli")

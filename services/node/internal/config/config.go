@@ -52,10 +52,11 @@ type Server struct {
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
+	Stream       Stream        `koanf:"stream"`
 	Admin        Surface       `koanf:"admin"`
 	JSONRPC      Surface       `koanf:"jsonrpc"`
 	WebSocket    WebSocket     `koanf:"websocket"`
-	SSE          Surface       `koanf:"sse"`
+	SSE          SSE           `koanf:"sse"`
 	Proxy        Proxy         `koanf:"proxy"`
 	None         None          `koanf:"none"`
 	Embedded     Embedded      `koanf:"embedded"`
@@ -68,9 +69,23 @@ type Surface struct {
 
 // WebSocket switches and times the WebSocket surface.
 type WebSocket struct {
-	Enabled         bool `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
-	PingIntervalSec int  `koanf:"ping_interval_secs" doc:"seconds between two pings of the node"`
-	PongTimeoutSec  int  `koanf:"pong_timeout_secs" doc:"seconds that the client has to answer a ping"`
+	Enabled         bool  `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
+	PingIntervalSec int   `koanf:"ping_interval_secs" doc:"seconds between two pings of the node; 0 = no pings, and a client that is gone without a word stays until its token expires"`
+	PongTimeoutSec  int   `koanf:"pong_timeout_secs" doc:"seconds that the client has to answer a ping"`
+	MaxMessageBytes int64 `koanf:"max_message_bytes" doc:"largest message of a client in bytes"`
+}
+
+// SSE switches and times the SSE surface.
+type SSE struct {
+	Enabled      bool `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
+	KeepAliveSec int  `koanf:"keep_alive_secs" doc:"seconds between two comments that keep an idle stream open"`
+}
+
+// Stream bounds the WebSocket and SSE streams together.
+type Stream struct {
+	MaxConnections   int `koanf:"max_connections" doc:"most WebSocket and SSE streams at a time"`
+	MaxPerKey        int `koanf:"max_per_key" doc:"most of them for one key"`
+	MaxSubscriptions int `koanf:"max_subscriptions" doc:"most contexts and groups that one stream or SSE session may subscribe to"`
 }
 
 // Proxy says whom and what the node believes in auth mode proxy.
@@ -209,7 +224,9 @@ func defaultServer() Server {
 		Listen:       []string{"/ip4/127.0.0.1/tcp/2528", "/ip6/::1/tcp/2528"},
 		AuthMode:     AuthProxy,
 		StreamMaxAge: time.Hour,
-		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10},
+		Stream:       Stream{MaxConnections: 10000, MaxPerKey: 2500, MaxSubscriptions: 1000},
+		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 1 << 20},
+		SSE:          SSE{KeepAliveSec: 15},
 		Proxy: Proxy{
 			TrustedPeers:     []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 			TrustedHeader:    "X-Auth-Key",

@@ -43,10 +43,13 @@ type Stats struct {
 type Message struct {
 	Seq   uint64
 	Topic Topic
-	// JSON is {"contextId":…,"type":…,"data":…}, or "groupId" for a group, on one line. It is shared between
+	// JSON is {"contextId":…,"type":…,"data":…}, or "groupId" for a group, on one line. Response is the same as
+	// the result of a response that answers no request: {"id":null,"result":…}. Both are shared between
 	// subscribers and must not be changed.
-	JSON []byte
+	JSON, Response []byte
 }
+
+const responseHead, responseTail = `{"id":null,"result":`, `}`
 
 // Open starts a bus over the event log of db. [Bus.Close] must be called before db is closed.
 func Open(ctx context.Context, db *store.Store, limits store.EventLimits, log *slog.Logger) (*Bus, error) {
@@ -139,9 +142,17 @@ func (b *Bus) drain(ctx context.Context) (more bool, err error) {
 		msg   *Message
 	}
 	var page []item
-	size := 0
+	size, last := 0, b.lastSeq()
 	err = b.db.View(ctx, func(tx *store.Tx) error {
-		for e, err := range tx.Events(b.lastSeq()) {
+		state, err := tx.EventLog()
+		if err != nil {
+			return err
+		}
+		if state.Trimmed > last {
+			b.skip(state.Trimmed)
+			last = state.Trimmed
+		}
+		for e, err := range tx.Events(last) {
 			i := item{seq: e.Seq, topic: Topic{e.Group, e.Subject}}
 			if err == nil && b.wanted(i.topic) {
 				i.msg, err = newMessage(e)
@@ -179,6 +190,18 @@ func (b *Bus) wanted(t Topic) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.topics[t]) > 0
+}
+
+// skip is for a log that was trimmed faster than the bus read it: the subscribers look for themselves what they lost.
+func (b *Bus) skip(trimmed uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, subscribers := range b.topics {
+		for s := range subscribers {
+			s.interrupt(b.last)
+		}
+	}
+	b.last = trimmed
 }
 
 // deliver tells the subscribers of a topic about an event.
@@ -220,9 +243,10 @@ func (b *Bus) message(ctx context.Context, seq uint64) (*Message, error) {
 
 func newMessage(e store.Event) (*Message, error) {
 	t := Topic{e.Group, e.Subject}
-	text, err := render(t, e.Body)
+	text, err := render([]byte(responseHead), t, e.Body)
 	if err != nil {
 		return nil, fmt.Errorf("damaged event %d: %w", e.Seq, err)
 	}
-	return &Message{e.Seq, t, text}, nil
+	text = append(text, responseTail...)
+	return &Message{e.Seq, t, text[len(responseHead) : len(text)-len(responseTail)], text}, nil
 }

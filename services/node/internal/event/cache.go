@@ -27,10 +27,10 @@ func (c *cache) add(m *Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = append(c.newest, m)
-	c.bytes += len(m.JSON)
+	c.bytes += len(m.Response)
 	drop := 0
 	for len(c.newest)-drop > 1 && (len(c.newest)-drop > cacheEvents || c.bytes > cacheBytes) {
-		c.bytes -= len(c.newest[drop].JSON)
+		c.bytes -= len(c.newest[drop].Response)
 		c.newest[drop] = nil
 		drop++
 	}

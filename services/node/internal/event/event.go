@@ -130,8 +130,8 @@ func encode(e Event) ([]byte, error) {
 	return json.Marshal(body{e.kind(), text})
 }
 
-// render returns the JSON that clients get: {"contextId":…,"type":…,"data":…}.
-func render(t Topic, text []byte) ([]byte, error) {
+// render returns head and the JSON that clients get: {"contextId":…,"type":…,"data":…}.
+func render(head []byte, t Topic, text []byte) ([]byte, error) {
 	var b body
 	if err := json.Unmarshal(text, &b); err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func render(t Topic, text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, len(data)+len(kind)+100)
+	out := append(make([]byte, 0, len(head)+len(data)+len(kind)+120), head...)
 	out = fmt.Appendf(out, `{"%s":"%s","type":%s,"data":`, name, t, kind)
 	return append(append(out, data...), '}'), nil
 }

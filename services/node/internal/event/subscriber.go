@@ -52,14 +52,16 @@ func (b *Bus) NewSubscriber() *Subscriber {
 }
 
 // Resume returns a subscriber that continues after the event with number pos. topics holds for each topic the number
-// after which its events count, as [Subscriber.Topics] returned it. Numbers from the future count as now.
+// after which its events count, as [Subscriber.Topics] returned it. pos must be that of an event of the log.
 func (b *Bus) Resume(pos uint64, topics map[Topic]uint64) *Subscriber {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stats.Subscribers++
-	s := &Subscriber{bus: b, ready: make(chan struct{}, 1), topics: map[Topic]uint64{}, pos: min(pos, b.last)}
-	for t, since := range topics {
-		s.topics[t] = min(since, b.last)
+	s := &Subscriber{bus: b, ready: make(chan struct{}, 1), topics: maps.Clone(topics), pos: pos}
+	if s.topics == nil {
+		s.topics = map[Topic]uint64{}
+	}
+	for t := range topics {
 		b.join(t, s)
 	}
 	s.signal() // there may be something in the log
@@ -112,6 +114,14 @@ func (s *Subscriber) Unsubscribe(topics ...Topic) {
 	}
 }
 
+// Has reports whether the subscriber has a topic.
+func (s *Subscriber) Has(t Topic) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.topics[t]
+	return ok
+}
+
 // Topics returns the topics with the number after which the events of each count.
 func (s *Subscriber) Topics() map[Topic]uint64 {
 	s.mu.Lock()
@@ -148,6 +158,18 @@ func (s *Subscriber) offer(seq uint64) {
 		return
 	}
 	s.queue = append(s.queue, seq)
+	s.signal()
+}
+
+// interrupt has the subscriber read on from the log, after what is in its queue. Everything up to last was offered.
+// The caller holds the mutex of the bus.
+func (s *Subscriber) interrupt(last uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live && len(s.queue) == 0 {
+		s.pos = max(s.pos, last)
+	}
+	s.live = false
 	s.signal()
 }
 
@@ -338,7 +360,7 @@ func (s *Subscriber) advance(p page) bool {
 	if s.added != p.added {
 		return false
 	}
-	s.pos = max(s.pos, p.end)
+	s.pos = p.end
 	return true
 }
 
@@ -349,7 +371,7 @@ func (s *Subscriber) goLive(p page) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.added == p.added {
-		s.pos = max(s.pos, p.end)
+		s.pos = p.end
 		s.live = s.bus.last <= s.pos
 	}
 }

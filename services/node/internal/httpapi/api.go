@@ -34,6 +34,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
+	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // MaxHeader is the limit of a request's head in bytes: a target of 8 KiB with identity headers fits by far.
@@ -60,6 +61,7 @@ type API struct {
 
 	Apps    *application.Service
 	Events  *event.Bus
+	Streams *stream.Hub
 	Health  *health.Node
 	Metrics *metrics.Metrics
 	Now     func() time.Time
@@ -215,6 +217,11 @@ func (a *API) handlers() map[string]handler {
 		"packages.list":                  a.listPackages,
 		"packages.versions":              a.packageVersions,
 		"packages.latest":                a.latestVersion,
+
+		"stream.websocket":    a.webSocket,
+		"stream.events":       a.serverEvents,
+		"stream.subscription": a.subscription,
+		"stream.session":      a.session,
 
 		"blobs.put":    a.putBlob,
 		"blobs.list":   a.listBlobs,

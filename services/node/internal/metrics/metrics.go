@@ -66,6 +66,9 @@ func New(totals func() (Totals, error)) *Metrics {
 	return m
 }
 
+// Streamed stands for the time of a request whose answer was a stream: it says nothing about the node's speed.
+const Streamed time.Duration = -1
+
 // Begin counts a request that starts; the function it returns ends it.
 func (m *Metrics) Begin() (end func(method, pattern string, status int, took time.Duration)) {
 	m.inFlight.Inc()
@@ -78,7 +81,9 @@ func (m *Metrics) Begin() (end func(method, pattern string, status int, took tim
 			pattern = Unmatched
 		}
 		m.requests.WithLabelValues(method, pattern, strconv.Itoa(status/100)+"xx").Inc()
-		m.duration.WithLabelValues(method, pattern).Observe(took.Seconds())
+		if took != Streamed {
+			m.duration.WithLabelValues(method, pattern).Observe(took.Seconds())
+		}
 	}
 }
 

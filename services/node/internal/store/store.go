@@ -57,6 +57,7 @@ var (
 	bucketChunkRefs  = []byte("chunk_refs")  // chunk id -> how many places of blobs hold it, 8 bytes big-endian
 	bucketDeadChunks = []byte("dead_chunks") // chunk id -> "", chunks whose file is yet to be removed
 	bucketEvents     = []byte("events")      // sequence number, 8 bytes big-endian -> Event
+	bucketSessions   = []byte("sessions")    // SSE session id, 8 bytes big-endian -> Session
 
 	bucketApplications = []byte("applications")         // application id -> the blob of the version installed last
 	bucketVersions     = []byte("application_versions") // application id, blob id -> Application
@@ -64,7 +65,7 @@ var (
 
 	buckets = [][]byte{
 		bucketMeta, bucketIdentities, bucketContexts, bucketBlobs, bucketBlobChunks, bucketChunkRefs, bucketDeadChunks,
-		bucketApplications, bucketVersions, bucketABIs, bucketEvents,
+		bucketApplications, bucketVersions, bucketABIs, bucketEvents, bucketSessions,
 		bucketDeadStates, bucketState, bucketPrivate, bucketDeltas, bucketAliases, bucketGroups, bucketMembers, bucketGrouped,
 	}
 )
