@@ -19,6 +19,7 @@ const (
 	RootCreated        Action = "root_key.created"
 	ClientCreated      Action = "client_key.created"
 	KeyRevoked         Action = "key.revoked"
+	KeyChanged         Action = "key.changed" // its name or its expiry
 	PermissionsChanged Action = "key.permissions_changed"
 	BootstrapUsed      Action = "bootstrap.used"
 	BootstrapRenewed   Action = "bootstrap.renewed"
@@ -31,6 +32,11 @@ const (
 	SecretRotated      Action = "secret.rotated"
 	SecretImported     Action = "secret.imported"
 	SecretExported     Action = "secret.exported"
+	MasterChanged      Action = "secret.master_changed"
+	SecretsReset       Action = "secret.reset"
+	BootstrapReopened  Action = "bootstrap.reopened"
+	StoreBackedUp      Action = "store.backed_up"
+	StoreRestored      Action = "store.restored"
 	Cut                Action = "audit.cut" // the oldest records were deleted; Count says how many
 )
 

@@ -20,6 +20,7 @@ type Config struct {
 	PublicURL  string `koanf:"public_url"`  // the address that people use; "" when unknown
 
 	JWT          JWT          `koanf:"jwt"`
+	Sessions     Sessions     `koanf:"sessions"`
 	Storage      Storage      `koanf:"storage"`
 	Secrets      Secrets      `koanf:"secrets"`
 	Bootstrap    Bootstrap    `koanf:"bootstrap"`
@@ -48,6 +49,12 @@ type JWT struct {
 	RefreshGrace  time.Duration `koanf:"refresh_grace"`  // a repeated refresh within it gets the same successor
 	MachineMax    time.Duration `koanf:"machine_max"`    // longest life of a machine token
 	NodeHosts     []string      `koanf:"node_hosts"`     // when set: the hosts this gate stands for, in place of request headers
+}
+
+// Sessions bounds the life of sessions; 0 is no bound. Machine tokens are not bounded by it.
+type Sessions struct {
+	IdleTimeout time.Duration `koanf:"idle_timeout"` // since it was last used
+	MaxLifetime time.Duration `koanf:"max_lifetime"` // since the login
 }
 
 // Storage selects and places the store.
@@ -87,9 +94,11 @@ type Forward struct {
 
 // Assertion configures the proof that the gate hands to the node.
 type Assertion struct {
-	KeyFile string        `koanf:"key_file"`
-	TTL     time.Duration `koanf:"ttl"`
-	Bind    string        `koanf:"bind"` // request or identity
+	Algorithm string        `koanf:"algorithm"` // hmac or ed25519
+	KeyFile   string        `koanf:"key_file"`
+	JWKSFile  string        `koanf:"jwks_file"` // holds the published keys, for nodes; "" for none
+	TTL       time.Duration `koanf:"ttl"`
+	Bind      string        `koanf:"bind"` // request or identity
 }
 
 // Node says what the node behind the proxy does itself.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -22,9 +23,23 @@ var rules = []rule{
 	{[]string{"jwt.refresh_token_expiry", "jwt.access_token_expiry"}, func(c Config) string {
 		return when(c.JWT.RefreshExpiry < c.JWT.AccessExpiry, "must not be shorter than jwt.access_token_expiry")
 	}},
+	{[]string{"sessions.idle_timeout"}, func(c Config) string {
+		d := c.Sessions.IdleTimeout
+		return when(d != 0 && d < time.Minute, "must be 0 (off) or at least 60 seconds: uses are saved once a minute")
+	}},
+	{[]string{"sessions.max_lifetime"}, func(c Config) string {
+		d := c.Sessions.MaxLifetime
+		return when(d != 0 && d < 5*time.Minute, "must be 0 (off) or at least 300 seconds")
+	}},
 	{[]string{"secrets.key_dir", "storage.path"}, func(c Config) string { return besideStore(c, c.Secrets.KeyDir) }},
 	{[]string{"secrets.master_key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Secrets.MasterKeyFile) }},
 	{[]string{"assertion.key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Assertion.KeyFile) }},
+	{[]string{"assertion.jwks_file", "storage.path"}, func(c Config) string {
+		if c.Assertion.JWKSFile == "" {
+			return ""
+		}
+		return keyFileBesideStore(c, c.Assertion.JWKSFile)
+	}},
 	{[]string{"bootstrap.mode", "listen_addr"}, func(c Config) string {
 		open := c.Bootstrap.Mode == "first-login" && !loopbackListener(c.ListenAddr)
 		return when(open, "must not be first-login unless listen_addr is a loopback address: the first stranger would become admin")

@@ -26,51 +26,65 @@ func (u unixOrNull) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%d", int64(u)), nil
 }
 
-type rootBody struct {
-	KeyID       string     `json:"key_id"`
-	PublicKey   string     `json:"public_key"`
-	AuthMethod  string     `json:"auth_method"`
-	CreatedAt   int64      `json:"created_at"`
-	RevokedAt   unixOrNull `json:"revoked_at"`
-	Permissions []string   `json:"permissions"`
+// commonBody is what lists and answers tell of every key beyond what the reference did.
+type commonBody struct {
+	Name       string     `json:"name"`
+	NodeURL    string     `json:"node_url"`
+	CreatedBy  string     `json:"created_by"`
+	CreatedAt  int64      `json:"created_at"`
+	RevokedAt  unixOrNull `json:"revoked_at"`
+	ExpiresAt  unixOrNull `json:"expires_at"`
+	LastUsedAt unixOrNull `json:"last_used_at"`
+	IsValid    bool       `json:"is_valid"`
 }
 
-func (s *server) listRoots(c echo.Context) error {
-	listed, err := s.Keys.List(c.Request().Context(), store.Root)
-	if err != nil {
-		return err
-	}
-	out := make([]rootBody, 0, len(listed))
-	for _, k := range listed {
-		out = append(out, rootBody{k.ID, k.PublicKey, k.AuthMethod, k.CreatedAt, unixOrNull(k.RevokedAt), k.Permissions})
-	}
-	return ok(c, out)
+type rootBody struct {
+	KeyID       string   `json:"key_id"`
+	PublicKey   string   `json:"public_key"`
+	AuthMethod  string   `json:"auth_method"`
+	Permissions []string `json:"permissions"`
+	commonBody
 }
 
 type clientBody struct {
-	ClientID    string     `json:"client_id"`
-	RootKeyID   string     `json:"root_key_id"`
-	Name        string     `json:"name"`
-	Permissions []string   `json:"permissions"`
-	CreatedAt   int64      `json:"created_at"`
-	RevokedAt   unixOrNull `json:"revoked_at"`
-	ExpiresAt   unixOrNull `json:"expires_at"`
-	IsValid     bool       `json:"is_valid"`
+	ClientID    string   `json:"client_id"`
+	RootKeyID   string   `json:"root_key_id"`
+	MintedBy    string   `json:"minted_by"`
+	Machine     bool     `json:"machine"`
+	Permissions []string `json:"permissions"`
+	commonBody
 }
 
-func (s *server) listClients(c echo.Context) error {
-	listed, err := s.Keys.List(c.Request().Context(), store.Client)
+// keyBody renders a key as the list of its type does.
+func keyBody(k keys.Listed) any {
+	common := commonBody{
+		Name: k.Name, NodeURL: k.NodeURL, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, RevokedAt: unixOrNull(k.RevokedAt),
+		ExpiresAt: unixOrNull(k.ExpiresAt), LastUsedAt: unixOrNull(k.LastUsed), IsValid: k.Valid,
+	}
+	if k.Type == store.Client {
+		return clientBody{k.ID, k.RootKeyID, k.MintedBy, k.Machine, k.Permissions, common}
+	}
+	return rootBody{k.ID, k.PublicKey, k.AuthMethod, k.Permissions, common}
+}
+
+func (s *server) listRoots(c echo.Context) error { return s.listKeys(c, store.Root) }
+
+func (s *server) listClients(c echo.Context) error { return s.listKeys(c, store.Client) }
+
+func (s *server) listKeys(c echo.Context, t store.KeyType) error {
+	wanted, err := page(c)
 	if err != nil {
 		return err
 	}
-	out := make([]clientBody, 0, len(listed))
-	for _, k := range listed {
-		out = append(out, clientBody{
-			ClientID: k.ID, RootKeyID: k.RootKeyID, Name: k.Name, Permissions: k.Permissions, CreatedAt: k.CreatedAt,
-			RevokedAt: unixOrNull(k.RevokedAt), ExpiresAt: unixOrNull(k.ExpiresAt), IsValid: k.Valid,
-		})
+	listed, next, err := s.Keys.List(c.Request().Context(), t, wanted)
+	if err != nil {
+		return err
 	}
-	return ok(c, out)
+	out := make([]any, 0, len(listed))
+	for _, k := range listed {
+		out = append(out, keyBody(k))
+	}
+	return okPage(c, out, next)
 }
 
 type createRootBody struct {
@@ -78,6 +92,9 @@ type createRootBody struct {
 	AuthMethod   *string         `json:"auth_method"`
 	ProviderData json.RawMessage `json:"provider_data"`
 	TargetURL    *string         `json:"target_node_url"`
+	Name         *string         `json:"name"`
+	Permissions  []string        `json:"permissions"`
+	ExpiresIn    *int64          `json:"expires_in"`
 }
 
 func (s *server) createRoot(c echo.Context) error {
@@ -103,8 +120,14 @@ func (s *server) createRoot(c echo.Context) error {
 	if len(body.ProviderData) == 0 {
 		return fault.New(fault.Invalid, "Invalid JSON: missing field `provider_data`")
 	}
+	life, err := expiresIn(body.ExpiresIn)
+	if err != nil {
+		return err
+	}
 	created, err := s.Keys.CreateRoot(c.Request().Context(), caller(c), keys.RootRequest{
-		Provider: p, Attempt: provider.Attempt{PublicKey: publicKey, Data: body.ProviderData}, TargetURL: orEmpty(body.TargetURL),
+		Provider:  p,
+		Attempt:   provider.Attempt{PublicKey: publicKey, Data: body.ProviderData, UseChallenge: s.Login.UseChallenge},
+		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Permissions: body.Permissions, ExpiresIn: life,
 	})
 	if err != nil {
 		return err
@@ -125,8 +148,17 @@ type createClientBody struct {
 	ExpiresIn       *int64   `json:"expires_in"`
 }
 
-// maxSeconds keeps a number of seconds inside a time.Duration.
-const maxSeconds = 1 << 32
+// expiresIn reads a life in seconds, 0 if there is none.
+func expiresIn(seconds *int64) (time.Duration, error) {
+	const most = 1 << 32 // inside a time.Duration
+	if seconds == nil {
+		return 0, nil
+	}
+	if *seconds <= 0 || *seconds > most {
+		return 0, fault.New(fault.Invalid, "expires_in must be a positive number of seconds")
+	}
+	return time.Duration(*seconds) * time.Second, nil
+}
 
 func (s *server) createClient(c echo.Context) error {
 	var body createClientBody
@@ -137,17 +169,14 @@ func (s *server) createClient(c echo.Context) error {
 		// Without the member any identity of the context is meant; an empty one is more likely a mistake.
 		return fault.New(fault.Invalid, "context_identity must not be empty beside context_id")
 	}
-	request := keys.ClientRequest{
+	life, err := expiresIn(body.ExpiresIn)
+	if err != nil {
+		return err
+	}
+	pair, err := s.Keys.CreateClient(c.Request().Context(), caller(c), keys.ClientRequest{
 		ContextID: orEmpty(body.ContextID), ContextIdentity: orEmpty(body.ContextIdentity), Permissions: body.Permissions,
-		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Peer: s.clientPrefix(c.Request()),
-	}
-	if body.ExpiresIn != nil {
-		if *body.ExpiresIn <= 0 || *body.ExpiresIn > maxSeconds {
-			return fault.New(fault.Invalid, "expires_in must be a positive number of seconds")
-		}
-		request.ExpiresIn = time.Duration(*body.ExpiresIn) * time.Second
-	}
-	pair, err := s.Keys.CreateClient(c.Request().Context(), caller(c), request)
+		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), ExpiresIn: life, Peer: s.clientPrefix(c.Request()),
+	})
 	if err != nil {
 		return err
 	}

@@ -170,7 +170,7 @@ func TestErrors_TellNothingInternal(t *testing.T) {
 func TestMethodNotAllowed_Allow(t *testing.T) {
 	a := startAPI(t)
 	for path, want := range map[string]string{
-		"/auth/token": "POST", "/auth/challenge": "GET, HEAD", "/admin/keys": "GET, HEAD, POST", "/admin/keys/x": "DELETE",
+		"/auth/token": "POST", "/auth/challenge": "GET, HEAD", "/admin/keys": "GET, HEAD, POST", "/admin/keys/x/permissions": "GET, HEAD, PUT",
 		"/admin/keys/x/clients/y": "DELETE", "/auth/login": "GET, HEAD",
 	} {
 		r := a.call(t, http.MethodPatch, path, "", nil)

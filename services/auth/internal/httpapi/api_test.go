@@ -66,6 +66,7 @@ type apiOptions struct {
 	headerTimeout time.Duration
 	providers     []provider.Provider // besides user_password and eth_wallet
 	empty         bool                // no root key
+	storage       func(kv.DB) kv.DB   // what stands between the service and its store
 }
 
 // apiLog collects what is logged, at every level.
@@ -116,6 +117,9 @@ func startAPI(t *testing.T, changes ...func(*apiOptions)) *api {
 		change(&o)
 	}
 	a := &api{db: memory.New(), password: "correct horse"}
+	if o.storage != nil {
+		a.db = o.storage(a.db)
+	}
 	a.clock.Store(apiStart.UnixNano())
 	log := slog.New(reqctx.LogHandler{Handler: slog.NewJSONHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})})
 	a.wire(t, o, log)
@@ -159,7 +163,7 @@ func (a *api) wire(t *testing.T, o apiOptions, log *slog.Logger) {
 		Sessions:       &gate.Sessions{Store: a.store, Tokens: codec, SecretEpoch: secrets.Epoch, Now: a.now},
 		TrustedProxies: o.trusted, Now: a.now, Log: log,
 	}
-	issuer := &login.Issuer{Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: a.now}
+	issuer := &login.Issuer{Store: a.store, Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: a.now}
 	a.login = &login.Service{
 		Store: a.store, Issuer: issuer,
 		Providers: append([]provider.Provider{

@@ -6,13 +6,13 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
 // statusOf is the one table from class of failure to HTTP status.
@@ -46,8 +46,8 @@ func ok(c echo.Context, data any) error {
 // statusClientGone is what the log shows when the client left before the answer, as nginx does.
 const statusClientGone = 499
 
-// diskRetry is when a client may try again after the disk refused a write.
-const diskRetry = 30 * time.Second
+// storeRetry is when a client may try again after the store failed.
+const storeRetry = 30 * time.Second
 
 // fail writes err; it is the only place that turns an error into an answer and the only one that logs it.
 func (s *server) fail(err error, c echo.Context) {
@@ -58,8 +58,8 @@ func (s *server) fail(err error, c echo.Context) {
 	if routing, is := errors.AsType[*echo.HTTPError](err); is {
 		err = routingFault(routing)
 	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS) {
-		err = &fault.Error{Code: fault.Unavailable, Message: "the store takes no writes at present", RetryAfter: diskRetry, Err: err}
+	if errors.Is(err, store.ErrUnavailable) {
+		err = &fault.Error{Code: fault.Unavailable, Message: "the store is unavailable at present", RetryAfter: storeRetry, Err: err}
 	}
 	status := statusOf[fault.CodeOf(err)]
 	if errors.Is(err, errSlowBody) {
