@@ -64,6 +64,8 @@ func (c Config) Check() error {
 		{"datastore.path", c.Datastore.Path == "", "want a directory"},
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
 		{"server.proxy.trusted_header", !validIdentityHeader(c.Server.Proxy.TrustedHeader), "want the name of a header that carries a key id, such as " + identity.HeaderKey},
+		{"server.tls", (c.Server.TLS.CertFile == "") != (c.Server.TLS.KeyFile == ""), "want cert_file and key_file, or neither"},
+		{"discovery.rendezvous.namespace", c.Discovery.Rendezvous.Namespace == "" || len(c.Discovery.Rendezvous.Namespace) > 255, "want a name of 1 to 255 bytes"},
 		{"server.metrics_addr", c.Server.MetricsAddr != "" && !validHostPort(c.Server.MetricsAddr), "want ADDRESS:PORT"},
 		{"cors.allow_all_origins", c.CORS.AllowAllOrigins && len(c.CORS.AllowedOrigins) > 0, "contradicts cors.allowed_origins"},
 	})
