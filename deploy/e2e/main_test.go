@@ -48,7 +48,7 @@ func run(m *testing.M) int {
 
 const maxParallel = 32
 
-// prepare builds the programs and installs the wallet library, once for all tests.
+// prepare builds the programs and installs the wallet libraries, once for all tests.
 func prepare() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -75,14 +75,16 @@ func prepare() error {
 
 // installWallet installs what wallet/package-lock.json names unless it is there.
 func installWallet(ctx context.Context) error {
-	if _, err := os.Stat("wallet/node_modules/viem/package.json"); err == nil {
+	_, viem := os.Stat("wallet/node_modules/viem/package.json")
+	_, near := os.Stat("wallet/node_modules/near-api-js/package.json")
+	if viem == nil && near == nil {
 		return nil
 	}
-	fmt.Fprintln(os.Stderr, "installing the wallet library: npm ci in deploy/e2e/wallet")
+	fmt.Fprintln(os.Stderr, "installing the wallet libraries: npm ci in deploy/e2e/wallet")
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
 	cmd.Dir = "wallet"
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("the wallet library could not be installed; run: npm --prefix deploy/e2e/wallet ci\n%w\n%s", err, out)
+		return fmt.Errorf("the wallet libraries could not be installed; run: npm --prefix deploy/e2e/wallet ci\n%w\n%s", err, out)
 	}
 	return nil
 }

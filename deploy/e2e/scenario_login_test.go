@@ -62,23 +62,29 @@ func (s *site) signIn(t *testing.T, account int) signed {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.CommandContext(t.Context(), "node", "sign.mjs")
-		cmd.Dir, cmd.Stdin = "wallet", bytes.NewReader(input)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("wallet/sign.mjs: %v\n%s", err, stderr.Bytes())
-		}
 		proof := signed{challenge: challenge.Challenge}
-		if err := json.Unmarshal(out, &proof); err != nil {
-			t.Fatalf("wallet/sign.mjs printed %q: %v", out, err)
-		}
+		askWallet(t, "sign.mjs", input, &proof)
 		s.secrets.Add("wallet signature", proof.Signature)
 		return proof
 	}
 	t.Fatalf("eth_wallet is not offered: %+v", published)
 	return signed{}
+}
+
+// askWallet runs a script of the folder wallet with an input and decodes what it prints.
+func askWallet(t *testing.T, script string, input []byte, into any) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "node", script)
+	cmd.Dir, cmd.Stdin = "wallet", bytes.NewReader(input)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("wallet/%s: %v\n%s", script, err, stderr.Bytes())
+	}
+	if err := json.Unmarshal(out, into); err != nil {
+		t.Fatalf("wallet/%s printed %q: %v", script, out, err)
+	}
 }
 
 // login sends the proof to /auth/token.

@@ -87,6 +87,16 @@ func (s *Set) AllowsApplication(id string) bool {
 		contains(s.applications, Permission{action: applicationBinding, id: id})
 }
 
+// AllowsContext reports whether the context bindings of the list leave the context id in reach, whatever the list grants
+// there. It is for requests whose own permission is not about contexts and that name one all the same.
+func (s *Set) AllowsContext(id string) bool {
+	if s.admin || len(s.contexts) == 0 {
+		return true
+	}
+	i, bound := slices.BinarySearchFunc(s.contexts, Permission{action: contextBinding, id: id}, compare)
+	return bound || i < len(s.contexts) && s.contexts[i].id == id
+}
+
 // MayGrant reports whether the holder of the list may put p into the list of a key below its own: it holds p
 // itself, or p is a binding that stays within its own. The holder's bindings need not be repeated there, as
 // every decision asks the lists of both keys. The zero value is nobody's to grant.
@@ -126,6 +136,12 @@ func (s *Set) Identities(required Permission) (ids []string, unlimited bool) {
 	ids = slices.DeleteFunc(ids, func(id string) bool { return !s.Allows(required.As(id)) })
 	slices.Sort(ids)
 	return ids, false
+}
+
+// Reaches reports whether the context bindings of the list leave an identity of a context in reach of its holder. It
+// says nothing about what the holder may do there; that is for actions that name no identity but are done as one.
+func (s *Set) Reaches(context, identity string) bool {
+	return s.admin || s.reaches(Permission{action: spellings["context:execute"], id: context, user: identity})
 }
 
 // reaches reports whether the context bindings leave required in reach.

@@ -1,4 +1,5 @@
-// Package reqctx carries the request id in a context and puts it into every log line written under it.
+// Package reqctx carries the request id in a context and puts it into every log line written under it. It also carries
+// the client's network, for records of who did something.
 package reqctx
 
 import (
@@ -25,6 +26,19 @@ func WithRequestID(ctx context.Context, id string) context.Context {
 func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
+}
+
+type peerKey struct{}
+
+// WithPeer returns ctx carrying the client's network: an IPv4 address or an IPv6 prefix.
+func WithPeer(ctx context.Context, peer string) context.Context {
+	return context.WithValue(ctx, peerKey{}, peer)
+}
+
+// Peer returns the client's network of ctx, or "".
+func Peer(ctx context.Context) string {
+	peer, _ := ctx.Value(peerKey{}).(string)
+	return peer
 }
 
 // NewRequestID returns id when it is short and plain ([A-Za-z0-9._-], at most 64 bytes), so that a caller can

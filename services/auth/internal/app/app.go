@@ -23,6 +23,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/httpapi"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
@@ -64,6 +65,7 @@ type App struct {
 	bootstrap  *bootstrap.Service
 	gate       *gate.Gate
 	login      *login.Service
+	rpc        []*jsonrpc.Client // those that the providers ask, for their health
 
 	servers  []*serve.Server
 	stopping atomic.Bool
@@ -101,7 +103,7 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	challenges := challenge.Service{Codec: codec, Now: a.now}
-	providers := openProviders(a.cfg, a.records, challenges, a.now)
+	providers := a.openProviders(challenges)
 	a.bootstrap = &bootstrap.Service{
 		Store: a.records, Dir: a.cfg.Storage.Path, Mode: a.cfg.Bootstrap.Mode,
 		Configured: a.cfg.Bootstrap.Secret.Reveal(), Now: a.now, Log: a.log,
@@ -138,7 +140,7 @@ func (a *App) openSecrets(ctx context.Context) error {
 		return err
 	}
 	a.secrets, err = secret.Open(ctx, a.db, sealer, secret.Options{
-		Now: a.now, Rotation: a.cfg.Secrets.Rotation, Grace: a.cfg.Secrets.Grace, Log: a.log,
+		Now: a.now, Rotation: a.cfg.Secrets.Rotation, Grace: a.cfg.Secrets.Grace, Log: a.log, Audit: a.records.Audit,
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -19,11 +20,13 @@ type Parts struct {
 	Issuer     *login.Issuer
 	Gate       *gate.Gate
 	Assertions *assertion.File
+	RPC        []*jsonrpc.Client // that the providers ask
 }
 
 // Parts returns the parts of a.
 func (a *App) Parts() Parts {
 	return Parts{
 		Handler: a.servers[0].HTTP.Handler, DB: a.db, Store: a.records, Issuer: a.login.Issuer, Gate: a.gate, Assertions: a.assertions,
+		RPC: a.rpc,
 	}
 }

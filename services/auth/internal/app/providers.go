@@ -3,29 +3,50 @@ package app
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider/ethereum"
+	"github.com/calimero-network/mero-go/services/auth/internal/provider/near"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider/password"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
 // openProviders returns the enabled providers in the order in which clients see them. A new provider is a
-// line here and a package under provider.
-func openProviders(c config.Config, records *store.Store, challenges challenge.Service, now func() time.Time) []provider.Provider {
+// line here and a package under provider (see docs/providers.md).
+func (a *App) openProviders(challenges challenge.Service) []provider.Provider {
+	c := a.cfg
 	var list []provider.Provider
+	if c.Providers.NearWallet {
+		list = append(list, &near.Provider{
+			Config: c.Near, VerifyChallenge: challenges.Verify, RPC: a.openRPC("near", c.Near.RPCURL, c.Near.APIKey),
+		})
+	}
 	if c.Providers.EthWallet {
 		list = append(list, &ethereum.Provider{
-			Config: c.Eth, PublicURL: c.PublicURL, VerifyChallenge: challenges.Verify, Now: now,
+			Config: c.Eth, PublicURL: c.PublicURL, VerifyChallenge: challenges.Verify, RPC: a.openRPC("eth", c.Eth.RPCURL, ""), Now: a.now,
 		})
 	}
 	if c.Providers.UserPassword {
-		list = append(list, openPasswords(c.UserPassword, records))
+		list = append(list, openPasswords(c.UserPassword, a.records))
 	}
 	return list
+}
+
+// openRPC returns a client of an RPC node, which ends with a; nil when there is no node.
+func (a *App) openRPC(name string, address config.Endpoint, key config.Secret) *jsonrpc.Client {
+	if address == "" {
+		return nil
+	}
+	client := jsonrpc.New(jsonrpc.Options{Name: name, URL: address.Reveal(), APIKey: key.Reveal(), Now: a.now})
+	a.rpc = append(a.rpc, client)
+	a.cleanups = append(a.cleanups, func() error {
+		client.Close()
+		return nil
+	})
+	return client
 }
 
 // passwordProvider is the provider that keeps accounts of its own.

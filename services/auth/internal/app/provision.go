@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -48,12 +49,15 @@ func (a *App) provision(ctx context.Context, providers []provider.Provider) erro
 		account, err := tx.Account(passwordProvider, proof.Account)
 		if errors.Is(err, store.ErrNotFound) {
 			created = true
-			if _, err := login.AddRoot(tx, login.RootGrant{
-				Provider: passwordProvider, Proof: proof, Permissions: login.RootPermissions, Now: a.now(),
-			}); err != nil {
+			key, err := login.AddRoot(tx, login.RootGrant{
+				Provider: passwordProvider, Proof: proof, Permissions: login.RootPermissions, Now: a.now(), Actor: audit.ByEnvironment,
+			})
+			if err != nil {
 				return err
 			}
-			return a.bootstrap.Close(tx)
+			return errors.Join(a.bootstrap.Close(tx), tx.Audit(audit.Event{
+				Time: a.now(), Action: audit.AccountProvisioned, Actor: audit.ByEnvironment, Subject: key.ID, Detail: "account " + proof.Account,
+			}))
 		}
 		if err != nil {
 			return err
@@ -62,8 +66,14 @@ func (a *App) provision(ctx context.Context, providers []provider.Provider) erro
 		if err := tx.PutAccount(passwordProvider, account); err != nil {
 			return err
 		}
-		_, err = tx.RevokeFamilies(account.Key, a.now())
-		return err
+		ended, err := tx.RevokeFamilies(account.Key, a.now())
+		if err != nil {
+			return err
+		}
+		return tx.Audit(audit.Event{
+			Time: a.now(), Action: audit.PasswordChanged, Actor: audit.ByEnvironment, Subject: account.Key,
+			Detail: fmt.Sprintf("account %s; %d sessions ended", proof.Account, ended),
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("MERO_AUTH_ADMIN_USER: %w", err)

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
@@ -79,7 +80,7 @@ func (s *Service) Ensure(ctx context.Context) (Shown, error) {
 	defer s.mu.Unlock()
 	shown, err := s.show(ctx, false)
 	if err == nil && shown.State == Lapsed && s.Configured != "" {
-		return s.renew(ctx)
+		return s.renew(ctx, audit.BySystem)
 	}
 	return shown, err
 }
@@ -101,8 +102,10 @@ func (s *Service) show(ctx context.Context, renew bool) (Shown, error) {
 		return Shown{State: Closed}, s.removeFile()
 	case s.Mode == ModeFirstLogin:
 		return Shown{State: Open}, nil
-	case renew || b.SHA256 == nil || s.configuredChanged(b):
-		return s.renew(ctx)
+	case renew:
+		return s.renew(ctx, audit.ByHost)
+	case b.SHA256 == nil || s.configuredChanged(b):
+		return s.renew(ctx, audit.BySystem)
 	}
 	shown := Shown{State: Open, Expires: time.Unix(b.Expires, 0)}
 	switch {
@@ -114,7 +117,7 @@ func (s *Service) show(ctx context.Context, renew bool) (Shown, error) {
 	}
 	if shown.Secret, err = s.readFile(); err != nil || !matches(b, shown.Secret) {
 		s.Log.WarnContext(ctx, "the file of the bootstrap secret is lost or changed, a new secret takes its place", "error", err)
-		return s.renew(ctx)
+		return s.renew(ctx, audit.BySystem)
 	}
 	return shown, nil
 }
@@ -141,8 +144,8 @@ func (s *Service) configuredChanged(b store.Bootstrap) bool {
 }
 
 // renew stores the hash of a new secret and its text in the file, in that order: a crash in between leaves a
-// secret that nobody knows, and the next start, which misses its text, makes another.
-func (s *Service) renew(ctx context.Context) (Shown, error) {
+// secret that nobody knows, and the next start, which misses its text, makes another. The audit names by.
+func (s *Service) renew(ctx context.Context, by string) (Shown, error) {
 	text, sum := s.Configured, sha256.Sum256([]byte(s.Configured))
 	if text == "" {
 		text = generate()
@@ -157,7 +160,10 @@ func (s *Service) renew(ctx context.Context) (Shown, error) {
 		if now.Closed || tx.AnyRootEver() {
 			return ErrClosed
 		}
-		return tx.PutBootstrap(b)
+		if err := tx.PutBootstrap(b); err != nil {
+			return err
+		}
+		return tx.Audit(audit.Event{Time: s.Now(), Action: audit.BootstrapRenewed, Actor: by, Subject: "bootstrap"})
 	})
 	switch {
 	case errors.Is(err, ErrClosed): // by a login meanwhile

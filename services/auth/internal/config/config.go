@@ -152,12 +152,12 @@ type Providers struct {
 // Near configures the near_wallet provider.
 type Near struct {
 	Network              string   `koanf:"network"`
-	RPCURL               string   `koanf:"rpc_url"`
+	RPCURL               Endpoint `koanf:"rpc_url"`
 	WalletURL            string   `koanf:"wallet_url"`
 	HelperURL            string   `koanf:"helper_url"`
-	Recipients           []string `koanf:"recipients"`
+	Recipients           []string `koanf:"recipients"` // default: host[:port] of public_url
 	AllowLegacyRecipient bool     `koanf:"allow_legacy_recipient"`
-	CallbackURLs         []string `koanf:"callback_urls"`
+	CallbackURLs         []string `koanf:"callback_urls"` // default: public_url + /auth/login
 	APIKey               Secret   `koanf:"api_key"`
 }
 
@@ -168,13 +168,13 @@ type Eth struct {
 	Statement         string   `koanf:"statement"`
 	ChainIDs          []uint64 `koanf:"chain_ids"` // each at least 1
 	AllowPersonalSign bool     `koanf:"allow_personal_sign"`
-	RPCURL            string   `koanf:"rpc_url"`
+	RPCURL            Endpoint `koanf:"rpc_url"` // "" when contract wallets are not asked
 }
 
 // UserPassword configures the user_password provider.
 type UserPassword struct {
 	MinLength     int    `koanf:"min_password_length"` // characters
-	MaxLength     int    `koanf:"max_password_length"` // characters
+	MaxLength     int    `koanf:"max_password_length"` // bytes
 	MemoryKiB     uint32 `koanf:"argon2_memory_kib"`
 	Iterations    uint32 `koanf:"argon2_iterations"`
 	MaxConcurrent int    `koanf:"max_concurrent_hashes"` // 0 = twice the processors that Go uses

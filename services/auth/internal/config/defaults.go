@@ -77,6 +77,13 @@ func (c Config) Resolve() Config {
 		if c.Eth.URI == "" {
 			c.Eth.URI = c.PublicURL + "/auth/login"
 		}
+		if len(c.Near.Recipients) == 0 {
+			_, host, _ := strings.Cut(c.PublicURL, "://")
+			c.Near.Recipients = []string{host}
+		}
+		if len(c.Near.CallbackURLs) == 0 {
+			c.Near.CallbackURLs = []string{c.PublicURL + "/auth/login"}
+		}
 	}
 	c.Near = c.Near.resolve()
 	return c
@@ -88,7 +95,7 @@ func (n Near) resolve() Near {
 		return n
 	}
 	if n.RPCURL == "" {
-		n.RPCURL = "https://rpc." + n.Network + ".near.org"
+		n.RPCURL = Endpoint("https://rpc." + n.Network + ".near.org")
 	}
 	if n.WalletURL == "" {
 		n.WalletURL = "https://wallet." + n.Network + ".near.org"
@@ -97,6 +104,15 @@ func (n Near) resolve() Near {
 		n.HelperURL = "https://helper." + n.Network + ".near.org"
 	}
 	return n
+}
+
+// PublicRPCURL is the address of an RPC node that clients may know: the configured one unless it may hold a key, then
+// the public one of the network, "" when there is none.
+func (n Near) PublicRPCURL() string {
+	if !n.RPCURL.KeepsSecret() {
+		return n.RPCURL.Reveal()
+	}
+	return Near{Network: n.Network}.resolve().RPCURL.Reveal()
 }
 
 // canonicalOrigin writes scheme://host[:port] as browsers do (RFC 6454 section 6.2): lower case, without the port

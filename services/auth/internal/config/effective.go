@@ -33,6 +33,8 @@ func (c Config) Effective() []byte {
 		switch {
 		case f.typ == secretType:
 			fmt.Fprintf(&b, "# %s = %q\n", key, masked)
+		case f.typ == endpointType && Endpoint(f.of(&c).String()).KeepsSecret():
+			fmt.Fprintf(&b, "# %s = %s\n", key, f.literal(&c))
 		case f.name == "secrets.master_key_file" && c.Secrets.MasterKey != "":
 			fmt.Fprintf(&b, "# %s is not read, because master_key is set\n", key)
 		default:
@@ -50,6 +52,8 @@ func (f field) literal(c *Config) string {
 	switch v := f.of(c).Interface().(type) {
 	case string:
 		return quote(v)
+	case Endpoint:
+		return quote(v.String())
 	case time.Duration:
 		return strconv.FormatInt(int64(v/time.Second), 10)
 	case []string:

@@ -23,6 +23,9 @@ func withSecrets(t *testing.T, v reflect.Value) int {
 		case f.Type() == reflect.TypeFor[config.Secret]():
 			f.SetString(secretMark + strings.Repeat("x", 20))
 			n++
+		case f.Type() == reflect.TypeFor[config.Endpoint]():
+			f.SetString("https://rpc.example/v3/" + secretMark + "?key=" + secretMark)
+			n++
 		case f.Kind() == reflect.Struct:
 			n += withSecrets(t, f)
 		}
@@ -32,8 +35,8 @@ func withSecrets(t *testing.T, v reflect.Value) int {
 
 func TestConfig_NeverPrintsSecrets(t *testing.T) {
 	c := config.Defaults().Resolve()
-	if n := withSecrets(t, reflect.ValueOf(&c).Elem()); n != 5 {
-		t.Fatalf("Config has %d secrets, this test knows of 5", n)
+	if n := withSecrets(t, reflect.ValueOf(&c).Elem()); n != 7 {
+		t.Fatalf("Config has %d secrets, this test knows of 7", n)
 	}
 	c.Admin.User = "ada@node.example"
 	printed := map[string]string{"Effective": string(c.Effective())}
@@ -41,6 +44,7 @@ func TestConfig_NeverPrintsSecrets(t *testing.T) {
 		printed[verb] = fmt.Sprintf(verb, c)
 		printed["pointer "+verb] = fmt.Sprintf(verb, &c)
 		printed["secret "+verb] = fmt.Sprintf(verb, c.Bootstrap.Secret)
+		printed["endpoint "+verb] = fmt.Sprintf(verb, c.Near.RPCURL)
 	}
 	j, err := json.Marshal(c)
 	if err != nil {
@@ -55,6 +59,9 @@ func TestConfig_NeverPrintsSecrets(t *testing.T) {
 		t.Errorf("Effective does not say %s:\n%s", want, printed["Effective"])
 	}
 	hex := fmt.Sprintf("%x", secretMark)
+	if want := `# rpc_url = "https://rpc.example/REDACTED"`; strings.Count(printed["Effective"], want) != 2 {
+		t.Errorf("Effective does not say %s twice:\n%s", want, printed["Effective"])
+	}
 	for how, text := range printed {
 		if strings.Contains(text, secretMark) || strings.Contains(strings.ToLower(text), hex) {
 			t.Errorf("%s shows a secret: %s", how, text)
@@ -80,6 +87,9 @@ func withoutSecrets(c config.Config) config.Config {
 		c.Secrets.MasterKeyFile = ""
 	}
 	c.Secrets.MasterKey, c.Bootstrap.Secret, c.Near.APIKey, c.Development.MockAuthHeaderValue = "", "", "", ""
+	if c.Eth.RPCURL.KeepsSecret() {
+		c.Eth.RPCURL = ""
+	}
 	return c.Resolve()
 }
 
@@ -98,6 +108,10 @@ func TestEffective_LoadsAgain(t *testing.T) {
 		{name: "secrets", environ: []string{
 			"AUTH_SECRETS__MASTER_KEY=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "AUTH_BOOTSTRAP__SECRET=" + secretOne,
 			"NEAR_API_KEY=" + secretTwo, "MERO_AUTH_ADMIN_USER=ada", "MERO_AUTH_ADMIN_PASSWORD=" + secretOne,
+			"AUTH_ETH__RPC_URL=https://rpc.example/" + secretTwo,
+		}},
+		{name: "endpoints without a secret", environ: []string{
+			"AUTH_ETH__RPC_URL=https://eth.example/", "AUTH_NEAR__RPC_URL=http://127.0.0.1:3030",
 		}},
 	}
 	for _, tt := range tests {
@@ -109,7 +123,8 @@ func TestEffective_LoadsAgain(t *testing.T) {
 				t.Errorf("Load of\n%s\n=\n%+v\nwant\n%+v", effective, again, want)
 			}
 			for _, e := range tt.environ {
-				if _, secret, _ := strings.Cut(e, "="); secret != "ada" && strings.Contains(effective, secret) {
+				_, secret, _ := strings.Cut(e, "=")
+				if public := secret == "ada" || strings.HasPrefix(tt.name, "endpoints"); !public && strings.Contains(effective, secret) {
 					t.Errorf("Effective shows the value of %q:\n%s", e, effective)
 				}
 			}
@@ -122,5 +137,24 @@ func TestEffective_OfDefaultsWarnsOfNothing(t *testing.T) {
 	c, _ := mustLoad(t, "")
 	if _, warnings := mustLoad(t, string(c.Effective())); len(warnings) > 0 {
 		t.Errorf("warnings = %v, want none", warnings)
+	}
+}
+
+// A key in the address of an RPC service is a secret like any other; the host is what operators want to see.
+func TestEndpoint_String(t *testing.T) {
+	for url, want := range map[config.Endpoint]string{
+		"":                                 "",
+		"https://rpc.testnet.near.org":     "https://rpc.testnet.near.org",
+		"https://rpc.example:8443/":        "https://rpc.example:8443/",
+		"https://rpc.example/v3/hunter2":   "https://rpc.example/REDACTED",
+		"https://rpc.example/?key=hunter2": "https://rpc.example/REDACTED",
+		"https://u:hunter2@rpc.example":    "https://rpc.example/REDACTED",
+		"https://rpc.example/#hunter2":     "https://rpc.example/REDACTED",
+		"hunter2":                          "REDACTED",
+		"https://rpc.example/%zzhunter2":   "REDACTED",
+	} {
+		if got := url.String(); got != want {
+			t.Errorf("String of %q = %q, want %q", url.Reveal(), got, want)
+		}
 	}
 }

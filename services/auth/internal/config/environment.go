@@ -49,7 +49,7 @@ func (s schema) variables() []variable {
 	for _, f := range s.fields {
 		single, double := f.environment()
 		// AUTH_SECRETS__MASTER_KEY_FILE is a key of its own, with the same meaning.
-		if f.typ == secretType && !plain[single+"_FILE"] {
+		if f.secret() && !plain[single+"_FILE"] {
 			out = append(out, variable{single + "_FILE", f.name, true, 3}, variable{double + "_FILE", f.name, true, 5})
 		}
 	}

@@ -210,8 +210,8 @@ func TestLoad_AdminAccountRefused(t *testing.T) {
 		{"user alone", "", []string{user}, "is set without a password"},
 		{"user with an empty password", "", []string{user, "MERO_AUTH_ADMIN_PASSWORD="}, "is set without a password"},
 		{"password alone", "", []string{password}, "is set without a user"},
-		{"password too short", "", []string{user, "MERO_AUTH_ADMIN_PASSWORD=hunter2"}, "must have 8 to 128 characters"},
-		{"password too long", "[user_password]\nmax_password_length = 9\n", []string{user, password}, "must have 8 to 9 characters"},
+		{"password too short", "", []string{user, "MERO_AUTH_ADMIN_PASSWORD=hunter2"}, "must have at least 8 characters and at most 128 bytes"},
+		{"password too long", "[user_password]\nmax_password_length = 9\n", []string{user, password}, "must have at least 8 characters and at most 9 bytes"},
 		{"password not UTF-8", "", []string{user, "MERO_AUTH_ADMIN_PASSWORD=hunter2hunter2\xff"}, "is not valid UTF-8"},
 		{"user not UTF-8", "", []string{"MERO_AUTH_ADMIN_USER=a\xff", password}, "is not valid UTF-8"},
 		{"user with a line end", "", []string{"MERO_AUTH_ADMIN_USER=a\nb", password}, "must have no control characters"},
@@ -255,5 +255,20 @@ func TestLoad_RustLog(t *testing.T) {
 	}
 	if c, _ := mustLoad(t, "", "RUST_LOG=debug", "AUTH_LOG__LEVEL=warn"); c.Log.Level != "warn" {
 		t.Errorf("log.level = %q, want AUTH_LOG__LEVEL to win over RUST_LOG", c.Log.Level)
+	}
+}
+
+// The address of an RPC service may hold a key, so it can come from a file, and a bad one is not repeated.
+func TestEnvironment_EndpointFromFile(t *testing.T) {
+	files := func(name string) ([]byte, error) {
+		return []byte(map[string]string{"good": "https://rpc.example/v3/key\n", "bad": "ftp://rpc.example/hunter2\n"}[name]), nil
+	}
+	c, _, err := config.Load(config.Input{Environ: []string{"AUTH_ETH__RPC_URL_FILE=good", "AUTH__NEAR__RPC_URL_FILE=good"}, ReadFile: files})
+	if err != nil || c.Eth.RPCURL.Reveal() != "https://rpc.example/v3/key" || c.Near.RPCURL != c.Eth.RPCURL {
+		t.Errorf("eth.rpc_url = %q, near.rpc_url = %q, %v; want that of the file", c.Eth.RPCURL.Reveal(), c.Near.RPCURL.Reveal(), err)
+	}
+	_, _, err = config.Load(config.Input{Environ: []string{"AUTH_ETH__RPC_URL_FILE=bad"}, ReadFile: files})
+	if err == nil || !strings.Contains(err.Error(), "must begin with http") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a bad address: %v, want a problem that does not repeat it", err)
 	}
 }

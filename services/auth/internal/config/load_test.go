@@ -398,7 +398,7 @@ func TestLoad_READMEExample(t *testing.T) {
 	if want = want.Resolve(); !reflect.DeepEqual(c, want) {
 		t.Errorf("Load of the README's example =\n%+v\nwant\n%+v", c, want)
 	}
-	wantKeys := []string{"cors.allowed_headers", "cors.allowed_methods", "providers", "providers.near_wallet"}
+	wantKeys := []string{"cors.allowed_headers", "cors.allowed_methods"}
 	if got := warningKeys(warnings); !slices.Equal(got, wantKeys) {
 		t.Errorf("warnings about %q, want %q", got, wantKeys)
 	}
@@ -439,7 +439,7 @@ func TestLoad_ReferenceShippedFile(t *testing.T) {
 	}
 	for _, key := range []string{
 		"cors.allowed_methods", "cors.exposed_headers", "cors.max_age", "cors.vary_header", "security.headers.csp.enabled",
-		"security.headers.csp.script_src", "providers.near_wallet",
+		"security.headers.csp.script_src",
 	} {
 		if n := len(slices.DeleteFunc(warningKeys(warnings), func(k string) bool { return k != key })); n != 1 {
 			t.Errorf("%d warnings about %s, want 1", n, key)

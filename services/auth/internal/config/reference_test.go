@@ -74,7 +74,7 @@ func TestVariables(t *testing.T) {
 				t.Errorf("%s sets %q from a file: %t; want %s and not from a file", name, keys[name], isFile[name], f.name)
 			}
 			own := keys[name+"_FILE"] == f.name && isFile[name+"_FILE"]
-			if f.typ == secretType && !own && keys[name+"_FILE"] != f.name+"_file" {
+			if f.secret() && !own && keys[name+"_FILE"] != f.name+"_file" {
 				t.Errorf("the secret %s cannot come from a file: %s_FILE sets %q", f.name, name, keys[name+"_FILE"])
 			}
 		}
@@ -116,7 +116,7 @@ func referenceTables() []byte {
 		}
 		single, _ := f.environment()
 		env := "`" + single + "`"
-		if f.typ == secretType {
+		if f.secret() {
 			env += ", `" + single + "_FILE`"
 		}
 		cells := []string{"`" + key + "`", f.kind(), f.initial(), f.words(), env}
@@ -133,6 +133,8 @@ func (f field) kind() string {
 	switch {
 	case f.typ == secretType:
 		return "secret text"
+	case f.typ == endpointType:
+		return "text, secret behind the host"
 	case f.typ == durationType:
 		return "whole seconds"
 	case f.typ.Kind() == reflect.Bool:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,11 +49,10 @@ var rules = []rule{
 		return when(c.Admin.User != "" && !c.Providers.UserPassword, "needs providers.user_password = true: this account could never log in")
 	}},
 	{[]string{envAdminPassword, "user_password.min_password_length", "user_password.max_password_length"}, func(c Config) string {
-		n := utf8.RuneCountInString(c.Admin.Password.Reveal())
-		if n == 0 || (n >= c.UserPassword.MinLength && n <= c.UserPassword.MaxLength) {
-			return ""
-		}
-		return fmt.Sprintf("must have %d to %d characters", c.UserPassword.MinLength, c.UserPassword.MaxLength)
+		password := c.Admin.Password.Reveal()
+		fits := utf8.RuneCountInString(password) >= c.UserPassword.MinLength && len(password) <= c.UserPassword.MaxLength
+		return when(password != "" && !fits, fmt.Sprintf("must have at least %d characters and at most %d bytes",
+			c.UserPassword.MinLength, c.UserPassword.MaxLength))
 	}},
 }
 
@@ -167,8 +167,16 @@ func (l *loader) advise(c Config) {
 			"has no effect while cors.allow_all_origins is true",
 		},
 		{
-			c.Providers.NearWallet, "providers.near_wallet",
-			"this version has no NEAR provider yet: it is listed as not configured",
+			c.Providers.NearWallet && len(c.Near.Recipients) == 0 && !c.Near.AllowLegacyRecipient, "providers.near_wallet",
+			"refuses every login until public_url, near.recipients or near.allow_legacy_recipient is set",
+		},
+		{
+			c.Providers.NearWallet && readableOnTheWay(c.Near.RPCURL), "near.rpc_url",
+			"whoever is on the way to it decides who owns a key: write https",
+		},
+		{
+			c.Providers.EthWallet && readableOnTheWay(c.Eth.RPCURL), "eth.rpc_url",
+			"whoever is on the way to it decides who owns an account: write https",
 		},
 		{
 			c.Providers.EthWallet && (c.Eth.Domain == "" || c.Eth.URI == ""), "providers.eth_wallet",
@@ -181,9 +189,11 @@ func (l *loader) advise(c Config) {
 			l.warn(a.key, l.origins[a.key], a.message)
 		}
 	}
-	if c.Providers.NearWallet && !c.Providers.EthWallet && !c.Providers.UserPassword {
-		l.warn("providers", origin{}, "no provider of this version is on: nobody can log in")
-	}
+}
+
+func readableOnTheWay(e Endpoint) bool {
+	u, err := url.Parse(e.Reveal())
+	return err == nil && u.Scheme == "http" && !localURL("http://"+u.Host)
 }
 
 func localURL(publicURL string) bool {

@@ -94,28 +94,28 @@ var settings = []setting{
 	{name: "security.headers.csp.style_src", idle: idleCSP},
 	{name: "security.headers.csp.connect_src", meaning: "Further sources that the pages may call.", limits: "CSP source expressions", check: checkSource},
 
-	{name: "providers.near_wallet", meaning: "Login with a NEAR wallet. Accepted, but this version has no such provider yet: it is listed as not configured."},
+	{name: "providers.near_wallet", meaning: "Login with a NEAR wallet (NEP-413). Needs `public_url`, `near.recipients` or `near.allow_legacy_recipient`, and an RPC node that can be reached."},
 	{name: "providers.eth_wallet", meaning: "Login with an Ethereum wallet (EIP-4361). Needs `public_url`, or `eth.domain` and `eth.uri`."},
 	{name: "providers.user_password", meaning: "Login with a name and a password."},
 
 	{name: "near.network", meaning: "The NEAR network that accounts live on.", limits: "lower-case letters, digits and hyphens", check: checkNetworkName},
-	{name: "near.rpc_url", meaning: "RPC node that is asked who owns a key.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
+	{name: "near.rpc_url", meaning: "RPC node that is asked which keys have full access to an account. What it says is believed: use one that you trust, over https. An address that holds a key is best kept in a file.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
 	{name: "near.wallet_url", meaning: "Wallet that the login page offers.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
 	{name: "near.helper_url", meaning: "Helper service for the login page.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
-	{name: "near.recipients", meaning: "Recipients that a signed message may name. Empty means the host of `public_url`.", limits: "1 to 128 characters each", check: checkLine(128)},
-	{name: "near.allow_legacy_recipient", meaning: "Accepts the recipient `calimero` too, which existing login pages sign."},
-	{name: "near.callback_urls", meaning: "Callback URLs that a signed message may name.", limits: "http(s) URLs without a user", check: checkURL},
-	{name: "near.api_key", meaning: "Key for the RPC node.", check: optional(checkLine(1024))},
+	{name: "near.recipients", meaning: "Recipients that a signed message may name.", limits: "1 to 128 characters each", derived: "host[:port] of `public_url`", check: checkLine(128)},
+	{name: "near.allow_legacy_recipient", meaning: "Accepts the recipient `calimero` too, which existing login pages sign. A foreign site can ask for such a signature: switch it off when no client needs it."},
+	{name: "near.callback_urls", meaning: "Callback URLs that a signed message may name, compared as a whole. One without a callback URL is always accepted.", limits: "http(s) URLs without a user", derived: "`public_url` + `/auth/login`", check: checkURL},
+	{name: "near.api_key", meaning: "Key for the RPC node, sent as `x-api-key` and as bearer token.", check: optional(checkLine(1024))},
 
 	{name: "eth.domain", meaning: "Domain that a signed message must name (EIP-4361).", limits: "host or host:port", derived: "the host of `public_url`", check: optional(checkHostPort)},
 	{name: "eth.uri", meaning: "URI that a signed message must name (EIP-4361).", limits: "an http(s) URL without a user", derived: "`public_url` + `/auth/login`", check: optional(checkURL)},
 	{name: "eth.statement", meaning: "Sentence that wallets show to the person who signs.", limits: "letters, digits, spaces and the punctuation of URIs; at most 256 characters", check: checkStatement},
 	{name: "eth.chain_ids", meaning: "Chains that a signed message may name.", min: 1, max: 1<<63 - 1},
 	{name: "eth.allow_personal_sign", meaning: "Accepts EIP-191 signatures over the bare challenge. A foreign site can ask for one: leave it off."},
-	{name: "eth.rpc_url", meaning: "RPC node for wallets that are contracts (EIP-1271). Empty accepts plain accounts only.", limits: "an http(s) URL without a user", check: optional(checkURL)},
+	{name: "eth.rpc_url", meaning: "RPC node of one of `chain_ids`, for wallets that are contracts (EIP-1271). What it says is believed: use one that you trust, over https. An address that holds a key is best kept in a file. Empty accepts plain accounts only.", limits: "an http(s) URL without a user", check: optional(checkURL)},
 
 	{name: "user_password.min_password_length", meaning: "Fewest characters of a password.", limits: "not above `max_password_length`", min: 1, max: 1024},
-	{name: "user_password.max_password_length", meaning: "Most characters of a password.", min: 1, max: 1024},
+	{name: "user_password.max_password_length", meaning: "Most bytes of a password in UTF-8.", min: 1, max: 1024},
 	{name: "user_password.argon2_memory_kib", meaning: "Memory of one argon2id hash, in KiB.", min: 7168, max: 1 << 20},
 	{name: "user_password.argon2_iterations", meaning: "Passes of one argon2id hash.", min: 1, max: 64},
 	{name: "user_password.max_concurrent_hashes", meaning: "How many hashes run at once; 0 = twice the processors in use.", max: 1024},
@@ -137,6 +137,7 @@ type field struct {
 
 var (
 	secretType   = reflect.TypeFor[Secret]()
+	endpointType = reflect.TypeFor[Endpoint]()
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
@@ -177,6 +178,9 @@ func (s *schema) add(t reflect.Type, prefix string, index []int, rows map[string
 		s.byName[name] = s.fields[len(s.fields)-1]
 	}
 }
+
+// secret reports whether the value is one to keep, in whole or in part; it can then come from a file.
+func (f field) secret() bool { return f.typ == secretType || f.typ == endpointType }
 
 // of returns the field's value in c.
 func (f field) of(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(f.index) }

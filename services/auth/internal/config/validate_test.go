@@ -197,7 +197,9 @@ network = "mainnet"
 		{"assertion.key_file", c.Assertion.KeyFile, "/srv/auth.key/assertion.keys"},
 		{"cors.allowed_origins", strings.Join(c.CORS.AllowedOrigins, " "), "https://app.example http://app.example:8080"},
 		{"jwt.node_hosts", strings.Join(c.JWT.NodeHosts, " "), "node.example:8443"},
-		{"near.rpc_url", c.Near.RPCURL, "https://rpc.mainnet.near.org"},
+		{"near.rpc_url", c.Near.RPCURL.Reveal(), "https://rpc.mainnet.near.org"},
+		{"near.recipients", strings.Join(c.Near.Recipients, " "), "node.example"},
+		{"near.callback_urls", strings.Join(c.Near.CallbackURLs, " "), "https://node.example/auth/login"},
 	}
 	for _, tt := range tests {
 		if tt.got != tt.want {
@@ -216,7 +218,9 @@ func TestLoad_DangerousSettingsWarn(t *testing.T) {
 		{"[bootstrap]\nmode = \"first-login\"", "bootstrap.mode", "becomes admin without a secret"},
 		{"public_url = \"http://node.example\"", "public_url", "in the clear"},
 		{"[cors]\nallow_all_origins = true\nallowed_origins = [\"https://a.example\"]", "cors.allowed_origins", "no effect"},
-		{"[providers]\nuser_password = true\nnear_wallet = true", "providers.near_wallet", "no NEAR provider yet"},
+		{"[providers]\nnear_wallet = true\n[near]\nallow_legacy_recipient = false", "providers.near_wallet", "until public_url"},
+		{"[providers]\nnear_wallet = true\n[near]\nrpc_url = \"http://rpc.example/k\"", "near.rpc_url", "write https"},
+		{"public_url = \"https://n.example\"\n[providers]\neth_wallet = true\n[eth]\nrpc_url = \"http://rpc.example\"", "eth.rpc_url", "write https"},
 		{"[providers]\neth_wallet = true", "providers.eth_wallet", "until public_url"},
 		{"[eth]\nallow_personal_sign = true", "eth.allow_personal_sign", "foreign site"},
 	}
@@ -227,6 +231,7 @@ func TestLoad_DangerousSettingsWarn(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
+		"[providers]\nnear_wallet = true\n[near]\nrpc_url = \"http://127.0.0.1:3030\"", "[near]\nrpc_url = \"http://rpc.example\"",
 		`public_url = "http://localhost:8080"`, `public_url = "http://127.0.0.1"`, `public_url = "http://[::1]:80"`,
 		`public_url = "http://a.localhost"`, `public_url = "https://node.example"`,
 	} {

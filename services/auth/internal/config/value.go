@@ -217,7 +217,7 @@ func alternatives(words []string) string {
 
 // shown is a value for an error message: short, and nothing that may hold a secret.
 func (f field) shown(plain any) string {
-	if f.typ == secretType {
+	if f.secret() {
 		return ""
 	}
 	return shown(plain)

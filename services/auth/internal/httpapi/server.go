@@ -86,7 +86,7 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		started := s.Now()
 		r := c.Request()
 		id := reqctx.NewRequestID(r.Header.Get(reqctx.HeaderRequestID))
-		ctx := reqctx.WithRequestID(r.Context(), id)
+		ctx := reqctx.WithPeer(reqctx.WithRequestID(r.Context(), id), s.clientPrefix(r))
 		c.SetRequest(r.WithContext(ctx))
 		c.Response().Header().Set(reqctx.HeaderRequestID, id)
 		if err := next(c); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
@@ -188,6 +189,16 @@ func (s *Service) mint(
 		}
 	}
 	if err := tx.CreateKey(key, permissions); err != nil {
+		return family, err
+	}
+	event := audit.Event{
+		Time: s.Now(), Action: audit.ClientCreated, Actor: caller.KeyID, Subject: key.ID,
+		Detail: "root key " + key.RootKeyID + "; permissions " + permission.Join(permissions),
+	}
+	if key.Machine {
+		event.Detail = "machine token; " + event.Detail
+	}
+	if err := tx.Audit(event); err != nil {
 		return family, err
 	}
 	family = s.Issuer.Begin(login.Grant{

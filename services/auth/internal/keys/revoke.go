@@ -3,10 +3,12 @@ package keys
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
@@ -31,7 +33,7 @@ func (s *Service) RevokeRoot(ctx context.Context, caller *gate.Session, id strin
 		case k.RevokedAt != 0:
 			return fault.New(fault.NotFound, "Root key not found")
 		}
-		revokedAt, err = s.revoke(tx, k)
+		revokedAt, err = s.revoke(tx, caller, k)
 		return err
 	})
 	s.logRevoked(ctx, caller, id, err)
@@ -55,7 +57,7 @@ func (s *Service) RevokeClient(ctx context.Context, caller *gate.Session, rootID
 		case k.RootKeyID != rootID:
 			return fault.New(fault.Invalid, "Client key does not belong to specified root key")
 		}
-		revokedAt, err = s.revoke(tx, k)
+		revokedAt, err = s.revoke(tx, caller, k)
 		return err
 	})
 	s.logRevoked(ctx, caller, id, err)
@@ -66,7 +68,12 @@ func (s *Service) RevokeClient(ctx context.Context, caller *gate.Session, rootID
 // which needs the permission keys:delete.
 func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) error {
 	if id == "" || id == caller.KeyID {
-		err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.RevokeFamily(caller.Family, s.Now()) })
+		err := s.Store.Update(ctx, func(tx *store.Tx) error {
+			if err := tx.RevokeFamily(caller.Family, s.Now()); err != nil {
+				return err
+			}
+			return tx.Audit(audit.Event{Time: s.Now(), Action: audit.SessionRevoked, Actor: caller.KeyID, Subject: caller.Family})
+		})
 		if errors.Is(err, store.ErrNotFound) {
 			return nil // swept after its last token expired
 		}
@@ -86,7 +93,7 @@ func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) e
 		if err != nil {
 			return err
 		}
-		_, err = s.revoke(tx, k)
+		_, err = s.revoke(tx, caller, k)
 		return err
 	})
 	s.logRevoked(ctx, caller, id, err)
@@ -96,7 +103,7 @@ func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) e
 var deleteKeys = permission.MustParse("keys:delete")
 
 // revoke is the one way to revoke a key: it holds the last-administrator guard.
-func (s *Service) revoke(tx *store.Tx, k store.Key) (int64, error) {
+func (s *Service) revoke(tx *store.Tx, caller *gate.Session, k store.Key) (int64, error) {
 	if k.Type == store.Root && k.Live(s.Now()) {
 		last, err := s.lastAdmin(tx, k.ID)
 		if err != nil {
@@ -106,7 +113,13 @@ func (s *Service) revoke(tx *store.Tx, k store.Key) (int64, error) {
 			return 0, ErrLastAdmin
 		}
 	}
-	return tx.RevokeKey(k.ID, s.Now())
+	at, err := tx.RevokeKey(k.ID, s.Now())
+	if err != nil || k.RevokedAt != 0 {
+		return at, err
+	}
+	return at, tx.Audit(audit.Event{
+		Time: s.Now(), Action: audit.KeyRevoked, Actor: caller.KeyID, Subject: k.ID, Detail: strings.ToLower(string(k.Type)) + " key",
+	})
 }
 
 // lastAdmin reports whether id holds admin rights and no other live root key does.

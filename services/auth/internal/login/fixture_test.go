@@ -172,13 +172,13 @@ func (wallet) Name() string        { return "test_wallet" }
 func (wallet) Aliases() []string   { return []string{"wallet"} }
 func (wallet) Info() provider.Info { return provider.Info{Type: "wallet", Configured: true} }
 
-func (w wallet) Authenticate(_ context.Context, a provider.Attempt) (provider.Proof, error) {
+func (w wallet) Authenticate(ctx context.Context, a provider.Attempt) (provider.Proof, error) {
 	var account, text, proof string
 	if err := provider.DecodeStrings(a.Data, map[string]*string{"account": &account, "challenge": &text, "proof": &proof}); err != nil {
 		return provider.Proof{}, err
 	}
 	switch proof {
-	case "signed":
+	case "signed", "asked":
 	case "later":
 		return provider.Proof{}, fmt.Errorf("%w: the chain is down", provider.ErrUnavailable)
 	case "off":
@@ -191,6 +191,9 @@ func (w wallet) Authenticate(_ context.Context, a provider.Attempt) (provider.Pr
 	claims, err := w.challenges.Verify(text)
 	if err != nil {
 		return provider.Proof{}, fmt.Errorf("%w: %w", provider.ErrRejected, err)
+	}
+	if proof == "asked" { // as a wallet about which somebody has to be asked
+		return provider.Proof{KeyID: "wallet-" + account, PublicKey: account, Account: account}, a.Spend(ctx, claims)
 	}
 	return provider.Proof{KeyID: "wallet-" + account, PublicKey: account, Account: account, Challenge: &claims}, nil
 }

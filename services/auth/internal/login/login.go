@@ -9,11 +9,13 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -21,7 +23,10 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -75,25 +80,53 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	proof, err := p.Authenticate(ctx, provider.Attempt{PublicKey: r.PublicKey, Data: r.ProviderData, Bootstrap: opens})
-	if err != nil {
-		return Pair{}, Classify(err)
+	l := proven{Request: r, provider: p.Name(), opens: opens, secret: secretText}
+	family, created, err := s.enter(ctx, p, &l)
+	if errors.Is(err, errChanged) {
+		// Another login renewed the hash, or the password was changed, while this password was checked: check again.
+		family, created, err = s.enter(ctx, p, &l)
 	}
-	var family store.Family
-	created := false
-	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		family, created, err = s.begin(tx, proven{r, p.Name(), proof, opens, secretText})
-		return err
-	})
 	if err != nil {
-		return Pair{}, tokenFault(err)
+		return Pair{}, err
 	}
 	if created {
 		s.Bootstrap.Closed(ctx)
 		s.Log.InfoContext(ctx, "the first root key was created", "key_id", family.Key, "provider", p.Name())
 	}
+	if l.proof.Changed {
+		s.Log.InfoContext(ctx, "a password was changed; the user's other sessions are ended", "key_id", family.Key, "provider", p.Name())
+	}
 	return s.Issuer.Sign(family)
 }
+
+// enter has the provider prove the identity and begins a session of it. Errors are classified.
+func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (family store.Family, created bool, err error) {
+	l.proof, err = p.Authenticate(ctx, provider.Attempt{
+		PublicKey: l.PublicKey, Data: l.ProviderData, Bootstrap: l.opens, UseChallenge: s.UseChallenge,
+	})
+	if err != nil {
+		return family, false, Classify(err)
+	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		family, created, err = s.begin(tx, *l)
+		return err
+	})
+	if err != nil {
+		return store.Family{}, false, tokenFault(err)
+	}
+	return family, created, nil
+}
+
+// UseChallenge is [provider.Attempt.UseChallenge] over the store: of any number of uses of a challenge, one succeeds.
+func (s *Service) UseChallenge(ctx context.Context, c challenge.Claims) error {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.UseChallenge(c.ID, c.Expires) })
+	if errors.Is(err, store.ErrUsed) {
+		return fmt.Errorf("%w: %s", provider.ErrRejected, challengeUsed)
+	}
+	return err
+}
+
+const challengeUsed = "the challenge was used already, ask for a new one"
 
 // proven is a login whose identity the provider has proved.
 type proven struct {
@@ -122,7 +155,7 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	if key.NodeURL != "" && !sameHost(key.NodeURL, l.ClientName) {
 		return family, false, errOtherNode
 	}
-	if err := renewHash(tx, l.provider, l.proof); err != nil {
+	if err := s.renewHash(tx, l.provider, l.proof); err != nil {
 		return family, false, err
 	}
 	permissions, err := tx.Permissions(key.ID)
@@ -136,7 +169,12 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	if err := s.Issuer.Cover(tx, family); err != nil {
 		return family, false, err
 	}
-	return family, created, tx.CreateFamily(family)
+	if err := tx.CreateFamily(family); err != nil {
+		return family, false, err
+	}
+	return family, created, tx.Audit(audit.Event{
+		Time: s.Now(), Action: audit.LoggedIn, Actor: key.ID, Subject: family.ID, Detail: "provider " + l.provider,
+	})
 }
 
 // opens reports whether this login may create the first root key, and the secret that it presented.
@@ -167,6 +205,7 @@ func (s *Service) opens(ctx context.Context, r Request) (presented string, open 
 var (
 	errNotAuthorized = fault.New(fault.Unauthenticated, "authentication failed: this identity has no key on this node")
 	errOtherNode     = fault.New(fault.Unauthenticated, "authentication failed: the key is not valid for this node")
+	errChanged       = fault.New(fault.Unauthenticated, "authentication failed: the password was changed meanwhile")
 	errKeyRevoked    = fault.New(fault.Unauthenticated, "authentication failed: the key has been revoked")
 )
 
@@ -190,7 +229,11 @@ func (s *Service) firstKey(tx *store.Tx, l proven) (store.Key, error) {
 	if err := s.Bootstrap.Consume(tx, l.secret); err != nil {
 		return store.Key{}, err
 	}
-	return AddRoot(tx, RootGrant{Provider: l.provider, Proof: l.proof, Permissions: RootPermissions, Now: s.Now()})
+	key, err := AddRoot(tx, RootGrant{Provider: l.provider, Proof: l.proof, Permissions: RootPermissions, Now: s.Now()})
+	if err != nil {
+		return key, err
+	}
+	return key, tx.Audit(audit.Event{Time: s.Now(), Action: audit.BootstrapUsed, Actor: key.ID, Subject: key.ID})
 }
 
 // RootGrant describes a root key to add.
@@ -200,11 +243,12 @@ type RootGrant struct {
 	Permissions []string
 	NodeURL     string
 	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
+	Actor       string // for the audit; CreatedBy, or the key itself, when empty
 	Now         time.Time
 }
 
 // AddRoot stores a root key and, for passwords, its account. A key of that identity, revoked or not, is
-// store.ErrExists.
+// store.ErrExists. The audit gets its record.
 func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	key := store.Key{
 		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
@@ -214,6 +258,12 @@ func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 		key.ID = randomKeyID()
 	}
 	if err := tx.CreateKey(key, g.Permissions); err != nil {
+		return store.Key{}, err
+	}
+	if err := tx.Audit(audit.Event{
+		Time: g.Now, Action: audit.RootCreated, Actor: cmp.Or(g.Actor, g.CreatedBy, key.ID), Subject: key.ID,
+		Detail: "provider " + g.Provider + "; permissions " + permission.Join(g.Permissions),
+	}); err != nil {
 		return store.Key{}, err
 	}
 	if g.Proof.PasswordHash == "" {
@@ -228,17 +278,29 @@ func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	return key, tx.PutAccount(g.Provider, store.Account{Name: g.Proof.Account, Key: key.ID, PHC: g.Proof.PasswordHash})
 }
 
-// renewHash stores a known account's new hash, unless the account has got another one since it was verified.
-func renewHash(tx *store.Tx, providerName string, proof provider.Proof) error {
-	if proof.Replaces == "" {
+// renewHash refuses a password that is no longer the stored one, and stores its new hash if there is one. The hash of
+// a new password ends the sessions of the account's key.
+func (s *Service) renewHash(tx *store.Tx, providerName string, proof provider.Proof) error {
+	if proof.Verified == "" {
 		return nil
 	}
 	account, err := tx.Account(providerName, proof.Account)
-	if err != nil || account.PHC != proof.Replaces {
+	switch {
+	case err != nil:
 		return err
+	case account.PHC != proof.Verified:
+		return errChanged
+	case proof.PasswordHash == "":
+		return nil
 	}
 	account.PHC = proof.PasswordHash
-	return tx.PutAccount(providerName, account)
+	if err := tx.PutAccount(providerName, account); err != nil || !proof.Changed {
+		return err
+	}
+	if _, err := tx.RevokeFamilies(account.Key, s.Now()); err != nil {
+		return err
+	}
+	return tx.Audit(audit.Event{Time: s.Now(), Action: audit.PasswordChanged, Actor: account.Key, Subject: account.Key})
 }
 
 // randomKeyID returns 256 random bits in hex, the shape of the derived ids of wallets.
@@ -267,7 +329,7 @@ func tokenFault(err error) error {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, bootstrap.ErrClosed):
 		return errNotAuthorized
 	case errors.Is(err, store.ErrUsed):
-		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: the challenge was used already, ask for a new one")
+		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: "+challengeUsed)
 	case errors.Is(err, store.ErrExists):
 		return errKeyRevoked
 	case errors.Is(err, bootstrap.ErrWrong):

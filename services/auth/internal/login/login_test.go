@@ -177,6 +177,39 @@ func TestToken_ChallengeReplay(t *testing.T) {
 	})
 }
 
+// A challenge that a provider uses up itself is worth no second login either, by whichever provider.
+func TestToken_SpentChallenge(t *testing.T) {
+	onEachBackend(t, func(t *testing.T, f *fixture) {
+		f.addRoot(t, "alice", nil)
+		asked := f.byWallet(t, "alice", map[string]string{"proof": "asked"})
+		var data map[string]string
+		if err := json.Unmarshal(asked.ProviderData, &data); err != nil {
+			t.Fatal(err)
+		}
+		data["proof"] = "signed"
+		signed := request(t, "test_wallet", data)
+		var won atomic.Int64
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				r := asked
+				if i%2 == 0 {
+					r = signed
+				}
+				if _, err := f.Token(t.Context(), r); err != nil {
+					refusal{fault.Unauthenticated, "", "authentication failed: the challenge was used already, ask for a new one"}.check(t, "replay", err)
+					return
+				}
+				won.Add(1)
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 || f.count(t, "family") != 1 || f.count(t, "challenge") != 1 {
+			t.Errorf("%d logins with one challenge, %d families, %d used challenges; want 1 of each", won.Load(), f.count(t, "family"), f.count(t, "challenge"))
+		}
+	})
+}
+
 // One challenge cannot be spread over two accounts either.
 func TestToken_ChallengeOfTwoAccounts(t *testing.T) {
 	f := inMemory(t)
@@ -534,9 +567,10 @@ func TestToken_RenewedHashDoesNotUndoAPasswordChange(t *testing.T) {
 	changed := store.Account{Name: "alice", Key: keyID, PHC: "$argon2id$of-the-new-password"}
 	f.update(t, func(tx *store.Tx) error { return tx.PutAccount("user_password", changed) })
 	f.Providers = []provider.Provider{proving{provider.Proof{
-		KeyID: keyID, Account: "alice", PasswordHash: "$argon2id$of-the-old-password", Replaces: old,
+		KeyID: keyID, Account: "alice", PasswordHash: "$argon2id$of-the-old-password", Verified: old,
 	}}}
-	f.login(t, byPassword(t, "alice", "correct horse", nil))
+	_, err = f.Token(t.Context(), byPassword(t, "alice", "correct horse", nil))
+	refusal{fault.Unauthenticated, "", "the password was changed meanwhile"}.check(t, "a login by the old password", err)
 	if _, phc, _, err := f.account(t.Context(), "alice"); phc != changed.PHC || err != nil {
 		t.Errorf("the stored hash is %s, %v, want that of the changed password", phc, err)
 	}

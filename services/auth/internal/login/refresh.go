@@ -7,6 +7,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 	"github.com/calimero-network/mero-go/services/auth/internal/token"
@@ -141,7 +142,13 @@ func (s *Service) rotate(tx *store.Tx, claims token.Claims) (f store.Family, ref
 			return f, nil, nil
 		}
 	}
-	return f, errReuse, tx.RevokeFamily(f.ID, s.Now())
+	if err := tx.RevokeFamily(f.ID, s.Now()); err != nil {
+		return f, nil, err
+	}
+	return f, errReuse, tx.Audit(audit.Event{
+		Time: s.Now(), Action: audit.TokenReused, Outcome: audit.Refused, Actor: f.Key, Subject: f.ID,
+		Reason: identity.TokenReuse, Detail: "the session is ended",
+	})
 }
 
 // liveKey returns the present permissions of a key that is live, as is its root; else errEnded.

@@ -39,6 +39,21 @@ type Attempt struct {
 	// Bootstrap is set when the caller presented the one-time bootstrap secret: a provider that keeps
 	// accounts of its own may then accept one that does not exist yet.
 	Bootstrap bool
+
+	// UseChallenge makes a verified challenge worthless at once, in a transaction of its own; see [Attempt.Spend].
+	// It is set for Authenticate, not for Enroll.
+	UseChallenge func(context.Context, challenge.Claims) error
+}
+
+// Spend uses a challenge up before the login is decided. A provider that has verified everything it can by itself and
+// must now ask a slow or costly server calls it first: however often one signed challenge is sent, the server is asked
+// once. Such a provider leaves [Proof.Challenge] nil. A challenge that was used already wraps [ErrRejected]; any other
+// error is internal.
+func (a Attempt) Spend(ctx context.Context, c challenge.Claims) error {
+	if a.UseChallenge == nil {
+		return errors.New("provider: this attempt has no way to use a challenge up")
+	}
+	return a.UseChallenge(ctx, c)
 }
 
 // Proof is a proved identity.
@@ -48,16 +63,21 @@ type Proof struct {
 	Account   string // name for logs and for the account record; never a secret
 
 	// Challenge is the challenge that was answered. The login use case consumes it together with issuing the
-	// tokens. Nil for providers that use none.
+	// tokens. Nil for providers that use none, or have spent it ([Attempt.Spend]).
 	Challenge *challenge.Claims
 
-	// PasswordHash is the PHC string to store: with a new account or, when Replaces is set, with the known one.
-	// Empty for all but password providers.
+	// PasswordHash is the PHC string to store: with a new account or, when Verified is set, in place of that one, which
+	// was made with other parameters than today's or of another password (Changed). Empty for all but password
+	// providers, and when nothing is to be stored.
 	PasswordHash string
 
-	// Replaces is the stored PHC string that PasswordHash takes the place of, because it was made with other
-	// parameters than today's. Whoever stores it compares first: the password may have changed meanwhile.
-	Replaces string
+	// Verified is the stored PHC string that the password was found right by; empty for a new account. The transaction
+	// that acts on the proof compares it with the stored one: the password may have changed meanwhile.
+	Verified string
+
+	// Changed says that PasswordHash is of a new password, which the user proved to have the right to set: every
+	// session that began before ends.
+	Changed bool
 }
 
 // Provider proves identities. Implementations are safe for concurrent use.

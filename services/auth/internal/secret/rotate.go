@@ -6,31 +6,46 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
 
 // Rotate replaces the signing secret of a kind. The old one goes on verifying for the grace, and until the last
 // token that it signed has expired. With atOnce it does not, nor does any older one: every token of the kind is
-// void when Rotate returns.
+// void when Rotate returns. The audit names an operator on the host as the one who did it.
 func (k *Keyring) Rotate(ctx context.Context, kind Kind, atOnce bool) error {
+	return k.rotate(ctx, kind, atOnce, audit.ByHost)
+}
+
+func (k *Keyring) rotate(ctx context.Context, kind Kind, atOnce bool, by string) error {
 	if !known(kind) {
 		return fmt.Errorf("rotate: %w %q", ErrKind, kind)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var next ring
+	var written []audit.Event
 	err := k.db.Update(ctx, func(tx kv.Tx) error {
 		stored, err := k.read(tx, kind)
 		if err != nil {
 			return err
 		}
 		next = stored.rotated(k.options.Now(), k.options.Grace, atOnce)
-		return k.write(tx, kind, next)
+		if err := k.write(tx, kind, next); err != nil {
+			return err
+		}
+		event := audit.Event{Time: k.options.Now(), Action: audit.SecretRotated, Actor: by, Subject: string(kind), Detail: "kid " + next.entries[0].ID}
+		if atOnce {
+			event.Detail += ", all tokens of the kind are void"
+		}
+		written, err = k.options.Audit.Append(tx, event)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("rotate the %s secret: %w", kind, err)
 	}
 	k.replace(kind, next, 1)
+	k.options.Audit.Committed(written...)
 	k.options.Log.InfoContext(ctx, "secret rotated", "kind", string(kind), "kid", next.entries[0].ID, "at_once", atOnce,
 		"verifying", len(next.entries)-1)
 	return nil
@@ -41,7 +56,7 @@ func (k *Keyring) RotateDue(ctx context.Context) error {
 	var errs []error
 	for _, kind := range kinds {
 		if k.due(kind) <= 0 {
-			errs = append(errs, k.Rotate(ctx, kind, false))
+			errs = append(errs, k.rotate(ctx, kind, false, audit.BySystem))
 		}
 	}
 	return errors.Join(errs...)

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 )
@@ -50,6 +51,7 @@ type Options struct {
 	Rotation time.Duration    // age at which a signing secret is replaced; 0 means 24 h
 	Grace    time.Duration    // how long a replaced secret verifies at least; 0 means 48 h
 	Log      *slog.Logger     // required
+	Audit    *audit.Log       // of the same store; nil records nothing
 }
 
 // Key is a secret with its id. It prints as its id.

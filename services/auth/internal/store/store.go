@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
 
@@ -36,6 +38,7 @@ const (
 	bucketChallenge   = "challenge"    // challenge:{jti}
 	bucketAccount     = "account"      // account:{provider}:{name}
 	bucketSystem      = "system"       // system:schema, system:bootstrap
+	// audit:{id} and system:audit belong to package audit.
 )
 
 // schema is the format number of the records.
@@ -43,6 +46,8 @@ const schema = 1
 
 // Store is the record store. Its methods are safe for concurrent use.
 type Store struct {
+	Audit *audit.Log // of this store; see [Tx.Audit]
+
 	db    kv.DB
 	cells cells
 }
@@ -50,7 +55,7 @@ type Store struct {
 // Open returns the store over db, writing the format number into a fresh one. A store of a newer format is
 // refused with [ErrNewer].
 func Open(ctx context.Context, db kv.DB) (*Store, error) {
-	s := &Store{db: db}
+	s := &Store{db: db, Audit: audit.New(db)}
 	err := db.Update(ctx, func(tx kv.Tx) error {
 		var found struct {
 			V int `json:"v"`
@@ -77,6 +82,24 @@ func Open(ctx context.Context, db kv.DB) (*Store, error) {
 type Tx struct {
 	kv.Tx
 	touched []string // cells to bump after the commit
+
+	audit           *audit.Log
+	peer, requestID string // of the request that the transaction serves
+	events          []audit.Event
+}
+
+// Audit writes an audit record of what the transaction does; it exists exactly if the transaction commits. Peer and
+// RequestID come from the context of [Store.Update] unless e has them. Time is required.
+func (tx *Tx) Audit(e audit.Event) error {
+	if e.Peer == "" {
+		e.Peer = tx.peer
+	}
+	if e.RequestID == "" {
+		e.RequestID = tx.requestID
+	}
+	written, err := tx.audit.Append(tx.Tx, e)
+	tx.events = append(tx.events, written...)
+	return err
 }
 
 // View runs fn on a stable snapshot.
@@ -88,16 +111,21 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 // fn may run more than once; see [kv.DB].
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	var touched []string
+	var events []audit.Event
+	peer, requestID := reqctx.Peer(ctx), reqctx.RequestID(ctx)
 	err := s.db.Update(ctx, func(tx kv.Tx) error {
-		t := &Tx{Tx: tx}
+		t := &Tx{Tx: tx, audit: s.Audit, peer: peer, requestID: requestID}
 		err := fn(t)
-		touched = t.touched
+		touched, events = t.touched, t.events
 		return err
 	})
 	// Even after an error: if the commit failed half-way for a reason that only a restart would tell, a
 	// needless bump costs one look-up, a missing one would serve a revoked key.
 	for _, id := range touched {
 		s.cells.bump(id)
+	}
+	if err == nil {
+		s.Audit.Committed(events...)
 	}
 	return err
 }

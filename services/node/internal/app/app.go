@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
@@ -16,20 +18,24 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
+	"github.com/calimero-network/mero-go/services/node/internal/fetch"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
 	"github.com/calimero-network/mero-go/services/node/internal/health"
 	"github.com/calimero-network/mero-go/services/node/internal/home"
 	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
-	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
 const drain = 8 * time.Second
+
+// collectEvery is how often one of the 256 directories of chunks is searched for what nobody holds.
+const collectEvery = time.Minute
 
 // Options are what a node is made from.
 type Options struct {
@@ -44,11 +50,12 @@ type App struct {
 	cfg     config.Config
 	log     *slog.Logger
 	health  *health.Node
-	streams *stream.Hub
+	api     *httpapi.API
 	keys    *assertion.File // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
 	metrics netip.AddrPort
+	open    atomic.Int64 // connections that the HTTP servers hold
 	cleanup []func() error
 }
 
@@ -84,6 +91,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 		return err
 	}
 	a.cleanup = append(a.cleanup, func() error { events.Close(); return nil })
+	a.collect(blobs)
 	g, err := a.guard(o)
 	if err != nil {
 		return err
@@ -94,15 +102,20 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	}
 	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
 	a.health = health.New(read, db.Probe, o.Now)
-	streams, err := stream.New(streamConfig(cfg.Server), events, db, nil, o.Now, o.Log)
-	if err != nil {
+	api := &httpapi.API{
+		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Apps: applications(o, db, blobs), Events: events,
+		Health:  a.health,
+		Metrics: metrics.New(a.totals), Now: o.Now, Log: o.Log,
+	}
+	a.api = api
+	if err := errors.Join(a.name(o), a.certificate(o)); err != nil {
 		return err
 	}
-	a.streams = streams
-	a.cleanup = append(a.cleanup, func() error { streams.Close(); return nil })
-	api := &httpapi.API{
-		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Events: events, Streams: streams, Health: a.health,
-		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
+	if err := a.contexts(ctx, o, api); err != nil {
+		return err
+	}
+	if err := a.streams(o); err != nil {
+		return err
 	}
 	handler, err := api.New()
 	if err != nil {
@@ -111,18 +124,38 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	return a.listen(ctx, handler, api.MetricsOnly())
 }
 
-// streamWrite is how long a client of a stream has to take what is sent.
-const streamWrite = 30 * time.Second
-
-func streamConfig(s config.Server) stream.Config {
-	return stream.Config{
-		MaxConnections: s.Stream.MaxConnections, MaxPerKey: s.Stream.MaxPerKey, MaxTopics: s.Stream.MaxSubscriptions,
-		MaxMessage:   s.WebSocket.MaxMessageBytes,
-		PingInterval: time.Duration(s.WebSocket.PingIntervalSec) * time.Second,
-		PongTimeout:  time.Duration(s.WebSocket.PongTimeoutSec) * time.Second,
-		KeepAlive:    time.Duration(s.SSE.KeepAliveSec) * time.Second,
-		WriteTimeout: streamWrite,
+// applications prepares installations from the settings.
+func applications(o Options, db *store.Store, blobs *blob.Store) *application.Service {
+	cfg := o.Config.Apps
+	paths := cfg.Paths
+	switch {
+	case len(paths) > 0:
+	case o.Config.Server.AuthMode == config.AuthNone:
+		paths = []string{"/"}
+	default:
+		paths = []string{filepath.Dir(string(o.Home))}
 	}
+	client := fetch.New(fetch.Settings{
+		Hosts: cfg.AllowedHosts, Networks: cfg.AllowedNetworks, PlainHTTP: cfg.AllowHTTP, MaxSize: cfg.MaxSize, Timeout: cfg.DownloadTimeout,
+	}, nil, o.Now, o.Log)
+	return &application.Service{
+		Store: db, Blobs: blobs, Fetch: client, Paths: paths, MaxSize: cfg.MaxSize, MaxModule: cfg.MaxModuleSize, Now: o.Now, Log: o.Log,
+	}
+}
+
+// collect removes what no blob holds until the node stops.
+func (a *App) collect(blobs *blob.Store) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		blobs.Run(ctx, collectEvery)
+	}()
+	a.cleanup = append(a.cleanup, func() error {
+		cancel()
+		<-done
+		return nil
+	})
 }
 
 // guard prepares the decision about requests from the settings.
@@ -152,41 +185,34 @@ func (a *App) guard(o Options) (*guard.Guard, error) {
 	return g, nil
 }
 
-func totals(db *store.Store) func() (metrics.Totals, error) {
-	return func() (t metrics.Totals, err error) {
-		err = db.View(context.Background(), func(tx *store.Tx) error {
-			blobs, err := tx.BlobTotal()
-			t = metrics.Totals{Blobs: blobs.Count, BlobBytes: blobs.Bytes, Contexts: int64(tx.CountContexts())}
-			return err
-		})
-		return t, err
-	}
-}
-
 // Addrs returns the addresses of the HTTP listener.
 func (a *App) Addrs() []netip.AddrPort { return a.addrs }
 
 // MetricsAddr returns the address of the metrics listener, the zero value if it is off.
 func (a *App) MetricsAddr() netip.AddrPort { return a.metrics }
 
-// Reload reads the assertion keys again. On error the old ones stay in force.
-func (a *App) Reload() error {
-	if a.keys == nil {
-		return nil
+// Reload reads the assertion keys and the TLS certificate again. On error the old ones stay in force.
+func (a *App) Reload(ctx context.Context) error {
+	var errs []error
+	if a.keys != nil {
+		errs = append(errs, a.keys.Reload())
 	}
-	return a.keys.Reload()
+	if a.api.Certificate != nil {
+		errs = append(errs, a.api.Certificate.Reload(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // Run serves until ctx ends or a listener fails, then lets running requests end for a few seconds and closes
 // everything. It returns nil after a clean stop.
 func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "node is up", "version", buildinfo.String(), "peer_id", a.cfg.Identity.PeerID,
-		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "metrics", a.cfg.Server.MetricsAddr)
+		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "tls", a.api.Certificate != nil, "metrics", a.cfg.Server.MetricsAddr)
 	a.warn(ctx)
 	a.health.Set(health.Ready)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)
-		a.streams.Stop()
+		a.api.Streams.Stop()
 		a.log.InfoContext(ctx, "stopping")
 	}
 	err := serve.Run(ctx, drain, stopping, a.servers...)

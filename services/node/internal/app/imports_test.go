@@ -8,8 +8,8 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
-		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "application", "runtime",
-		"alias", "group", "contexts", "jsonrpc", "health", "metrics", "guard", "stream", "httpapi", "app", "cli",
+		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "bundle", "fetch", "application", "runtime",
+		"merkle", "alias", "group", "contexts", "contextstest", "jsonrpc", "health", "metrics", "certificate", "guard", "stream", "httpapi", "app", "cli", "bench",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")
 }
@@ -21,7 +21,7 @@ func TestImportsOfLibraries(t *testing.T) {
 	importtest.Only(t, "go.etcd.io/bbolt", here+"store")
 	importtest.Only(t, "github.com/knadh/koanf", here+"config")
 	importtest.Only(t, "github.com/spf13/cobra", here+"cli")
-	importtest.Only(t, "github.com/tetratelabs/wazero", here+"runtime")
+	importtest.Only(t, "github.com/tetratelabs/wazero", here+"runtime", here+"bench")
 	importtest.Only(t, "github.com/prometheus/client_golang", here+"metrics")
 	importtest.Only(t, importtest.Module+"services/auth/embed", here+"app")
 }

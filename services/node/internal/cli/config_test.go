@@ -10,7 +10,9 @@ import (
 
 func TestConfig_ShowsWhatRunWouldUse(t *testing.T) { // node check J83
 	home := t.TempDir()
-	at := func(args ...string) []string { return append([]string{"--home", home, "--node-name", "n", "config"}, args...) }
+	at := func(args ...string) []string {
+		return append([]string{"--home", home, "--node-name", "n", "config"}, args...)
+	}
 	if code, _, errs := merod(t, nil, "--home", home, "-n", "n", "init"); code != 0 {
 		t.Fatal(errs)
 	}
@@ -100,7 +102,9 @@ func TestMerobox(t *testing.T) { // node checks J83, contract 7
 	home := filepath.Join(t.TempDir(), "calimero-node-1")
 	env := []string{"CALIMERO_HOME=" + home, "NODE_NAME=calimero-node-1", "RUST_LOG=debug", "RUST_BACKTRACE=0", "MEROD_SERVER__AUTH_MODE=none"}
 	port := freePort(t)
-	at := func(args ...string) []string { return append([]string{"--home", home, "--node", "calimero-node-1"}, args...) }
+	at := func(args ...string) []string {
+		return append([]string{"--home", home, "--node", "calimero-node-1"}, args...)
+	}
 	if code, _, errs := merod(t, env, at("init", "--server-port", port, "--swarm-port", "2428")...); code != 0 {
 		t.Fatalf("init: exit code %d: %s", code, errs)
 	}

@@ -112,8 +112,8 @@ func (p Process) reloadOnHangup(ctx context.Context, a *app.App, log *slog.Logge
 			case <-done:
 				return
 			case <-p.Hangup:
-				if err := a.Reload(); err != nil {
-					log.ErrorContext(ctx, "reload failed; the old keys stay in force", "error", err)
+				if err := a.Reload(ctx); err != nil {
+					log.ErrorContext(ctx, "reload failed; what could not be read stays as it was", "error", err)
 					continue
 				}
 				log.InfoContext(ctx, "reloaded")

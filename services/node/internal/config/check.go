@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,6 +61,9 @@ func (c Config) Check() error {
 		atLeast("blobstore.max_blob_size", c.Blobstore.MaxBlobSize, 0),
 		atLeast("events.log_max_events", c.Events.LogMaxEvents, 1),
 		atLeast("events.log_max_bytes", c.Events.LogMaxBytes, 1),
+		atLeast("applications.max_size", c.Apps.MaxSize, 1),
+		atLeast("applications.max_module_size", c.Apps.MaxModuleSize, 1),
+		atLeast("applications.download_timeout", int64(c.Apps.DownloadTimeout.Seconds()), 1),
 		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
 		{"datastore.path", c.Datastore.Path == "", "want a directory"},
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
@@ -106,6 +110,8 @@ func (c Config) checkLists() []error {
 	each("discovery.external_addresses", c.Discovery.ExternalAddresses, address)
 	each("server.allowed_hosts", c.Server.AllowedHosts, hostPattern)
 	each("cors.allowed_origins", c.CORS.AllowedOrigins, origin)
+	each("applications.allowed_hosts", c.Apps.AllowedHosts, hostPattern)
+	each("applications.paths", c.Apps.Paths, absolute)
 	for _, p := range c.Server.Proxy.TrustedPeers {
 		least := minPrefix6
 		if p.Addr().Is4() {
@@ -190,6 +196,13 @@ func hostPattern(s string) error {
 	}
 	if _, err := multiaddr.Parse("/dns/" + name); err != nil || (wildcard && !strings.Contains(name, ".")) {
 		return fmt.Errorf("%q is not a host name (without port) or *.DOMAIN", s)
+	}
+	return nil
+}
+
+func absolute(s string) error {
+	if !filepath.IsAbs(s) {
+		return fmt.Errorf("%q is not an absolute path", s)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type Config struct {
 	Datastore  Datastore      `koanf:"datastore"`
 	Blobstore  Blobstore      `koanf:"blobstore"`
 	Events     Events         `koanf:"events"`
+	Apps       Applications   `koanf:"applications"`
 	Log        Log            `koanf:"log"`
 	Network    Network        `koanf:"network"`
 	Compatible map[string]any `koanf:"context" doc:"free table that nodes of the reference keep chain clients in; kept, without effect"`
@@ -190,6 +191,17 @@ type Events struct {
 	LogMaxBytes  int64 `koanf:"log_max_bytes" doc:"most bytes of events that are kept for subscribers that come back"`
 }
 
+// Applications says what may be installed, and from where.
+type Applications struct {
+	MaxSize         int64          `koanf:"max_size" doc:"largest bundle or module that is installed, in bytes"`
+	MaxModuleSize   int64          `koanf:"max_module_size" doc:"largest WebAssembly module that is installed, alone or in a bundle, in bytes"`
+	DownloadTimeout time.Duration  `koanf:"download_timeout" doc:"longest time of one download"`
+	AllowedHosts    []string       `koanf:"allowed_hosts" doc:"names that the URL of an installation, and every redirect, may have: 'apps.example.com' or '*.example.com', without port; empty = any"`
+	AllowedNetworks []netip.Prefix `koanf:"allowed_networks" doc:"addresses or networks that are downloaded from although they are not the public internet, such as '127.0.0.0/8' for a registry on this machine; also by plain http if the URL names the address"`
+	AllowHTTP       bool           `koanf:"allow_http" doc:"download by plain http also without a hash"`
+	Paths           []string       `koanf:"paths" doc:"absolute directories below which files may be installed by path; empty = the directory given with --home, and in auth mode 'none' every directory"`
+}
+
 // Log configures logging to stderr.
 type Log struct {
 	Level  string `koanf:"level" doc:"'debug', 'info', 'warn' or 'error'"`
@@ -210,6 +222,7 @@ func Defaults() Config {
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
 		Events:    Events{LogMaxEvents: 65536, LogMaxBytes: 64 << 20},
+		Apps:      Applications{MaxSize: 64 << 20, MaxModuleSize: 20 << 20, DownloadTimeout: 5 * time.Minute},
 		Log:       Log{Level: "info", Format: "json"},
 	}
 }

@@ -26,6 +26,8 @@ var (
 	ErrTimeLimit = errors.New("time limit")
 	// ErrMemoryLimit: the guest gave up after it was refused more memory than [Limits].MemoryPages.
 	ErrMemoryLimit = errors.New("memory limit")
+	// ErrStackLimit: the guest's calls are nested deeper than [Limits].StackSize.
+	ErrStackLimit = errors.New("stack limit")
 	// ErrHostLimit: the guest asked the host for more than another of the [Limits] allows.
 	ErrHostLimit = errors.New("host limit")
 	// ErrHost: the node failed, not the guest: its storage did, or the caller's context ended. The cause is wrapped.

@@ -31,6 +31,7 @@ type Limits struct {
 
 	BlobHandles   int
 	BlobChunkSize int
+	BlobTotal     int64 // of what one call writes into blobs
 
 	Changes    int // of contexts, asked for by one call
 	InitSize   int // of the input of a context that a call creates
@@ -48,7 +49,7 @@ func DefaultLimits() Limits {
 		Events: 100, EventKindSize: 100, EventDataSize: 16 * kib, HandlerSize: 256,
 		XCalls: 100, XCallFunctionSize: 100, XCallParamsSize: 16 * kib,
 		KeySize: mib, ValueSize: 10 * mib, WriteTotal: 64 * mib,
-		BlobHandles: 100, BlobChunkSize: 10 * mib,
+		BlobHandles: 100, BlobChunkSize: 10 * mib, BlobTotal: 1024 * mib,
 		Changes: 100, InitSize: mib, Proposals: 100, ReturnSize: 16 * mib,
 	}
 }

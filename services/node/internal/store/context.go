@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -12,6 +13,8 @@ import (
 type Context struct {
 	ID                 id.ID   `json:"-"`
 	Application        id.ID   `json:"application_id"`
+	Bundle             id.ID   `json:"bundle,omitzero"` // the blob that names the version of the application
+	Module             id.ID   `json:"module,omitzero"` // the blob of the code
 	StateHash          id.ID   `json:"state_hash"`
 	DAGHeads           []id.ID `json:"dag_heads,omitempty"`
 	Service            string  `json:"service,omitempty"`
@@ -112,9 +115,13 @@ func (t *Tx) IsDeadContext(context id.ID) bool {
 // sweepStep is how many entries one transaction removes, so that a large context does not hold up the others.
 const sweepStep = 2000
 
-// SweepContext removes the entries and deltas of a removed context, in several transactions.
-func (s *Store) SweepContext(context id.ID) error {
+// SweepContext removes the entries and deltas of a removed context, in several transactions. When ctx ends in between,
+// the rest stays dead.
+func (s *Store) SweepContext(ctx context.Context, context id.ID) error {
 	for done := false; !done; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := s.Enqueue(func(tx *Tx) error {
 			if done = !tx.IsDeadContext(context); done {
 				return nil

@@ -1,5 +1,5 @@
 // Package ethereum proves that a caller holds the key of an Ethereum account: Sign-In with Ethereum (EIP-4361),
-// signed with personal_sign (EIP-191).
+// signed with personal_sign (EIP-191), or by the word of the contract that the account is (EIP-1271).
 //
 // The client composes the message from what GET /auth/providers and GET /auth/challenge publish. What keeps a
 // signature made for another site, another time or another purpose out is that every line is read strictly and
@@ -20,6 +20,7 @@ import (
 
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 )
 
@@ -37,6 +38,9 @@ type Provider struct {
 	// VerifyChallenge returns the claims of a challenge token. Its errors say that the token is no challenge of
 	// this server or has expired; clients see their text.
 	VerifyChallenge func(token string) (challenge.Claims, error)
+
+	// RPC asks a node about accounts that are contracts; its word is believed. Nil refuses them.
+	RPC *jsonrpc.Client
 
 	Now func() time.Time
 }
@@ -68,8 +72,10 @@ func (p *Provider) Info() provider.Info {
 // The request's public_key plays no part: the message and its signature name the account.
 //
 // A provider_data of the wrong shape is [provider.ErrMalformed]; everything that is wrong with the message or
-// the signature is [provider.ErrRejected], with a text that names the line and what it has to be.
-func (p *Provider) Authenticate(_ context.Context, a provider.Attempt) (provider.Proof, error) {
+// the signature is [provider.ErrRejected], with a text that names the line and what it has to be. A signature that is
+// not one of the account's own key is put to the account's contract, when there is an RPC node to ask and the message
+// names the chain, after the challenge was spent; without the node's answer the outcome is [provider.ErrUnavailable].
+func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provider.Proof, error) {
 	domain, uri, reason := p.site()
 	if reason != "" {
 		return provider.Proof{}, fmt.Errorf("%w: %s", provider.ErrDisabled, reason)
@@ -99,11 +105,22 @@ func (p *Provider) Authenticate(_ context.Context, a provider.Attempt) (provider
 			return provider.Proof{}, fmt.Errorf("%w: EIP-4361: %w", provider.ErrRejected, err)
 		}
 	}
-	if err := verifySignature(account, in.message, in.signature); err != nil {
+	proof := proofOf(account)
+	err = verifySignature(account, in.message, in.signature)
+	if err == nil {
+		proof.Challenge = &claims
+		return proof, nil
+	}
+	signature, readable := contractSignature(in.signature)
+	if p.RPC == nil || personal || !readable {
 		return provider.Proof{}, fmt.Errorf("%w: %w", provider.ErrRejected, err)
 	}
-	proof := proofOf(account)
-	proof.Challenge = &claims
+	if err := a.Spend(ctx, claims); err != nil {
+		return provider.Proof{}, err
+	}
+	if err := p.verifyContract(ctx, account, m.chainID, personalHash([]byte(in.message)), signature); err != nil {
+		return provider.Proof{}, err
+	}
 	return proof, nil
 }
 

@@ -34,3 +34,6 @@ func Checksummed(text string) (string, error) {
 	}
 	return a.checksummed(), nil
 }
+
+// ParseQuantity reads a number as RPC nodes write it.
+var ParseQuantity = parseQuantity

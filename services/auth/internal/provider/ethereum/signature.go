@@ -52,8 +52,7 @@ func personalHash(message []byte) []byte {
 	return crypto.Keccak256([]byte("\x19Ethereum Signed Message:\n"+strconv.Itoa(len(message))), message)
 }
 
-// verifySignature checks that the holder of claimed signed message with personal_sign. It is the place where
-// contract wallets (EIP-1271) will be asked for when an RPC is configured; without one they are refused.
+// verifySignature checks that the holder of the key of claimed signed message with personal_sign.
 func verifySignature(claimed address, message, text string) error {
 	sig, err := decodeSignature(text)
 	if err != nil {
@@ -64,9 +63,13 @@ func verifySignature(claimed address, message, text string) error {
 		return err
 	}
 	if signer != claimed {
-		return fmt.Errorf("the signature is not one of this message by %s", claimed.checksummed())
+		return notSignedBy(claimed)
 	}
 	return nil
+}
+
+func notSignedBy(claimed address) error {
+	return fmt.Errorf("the signature is not one of this message by %s", claimed.checksummed())
 }
 
 // recoverSigner returns the address whose key made sig over hash. On failure there is no address to compare:

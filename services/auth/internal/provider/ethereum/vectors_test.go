@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
+	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc/jsonrpctest"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider/ethereum"
 )
@@ -234,6 +237,10 @@ type corpusCase struct {
 		Expires  int64    `json:"challenge_expires_at"`
 		Now      int64
 	}
+	RPC struct {
+		Code string `json:"eth_getCode"`
+		Call string `json:"eth_call"`
+	}
 }
 
 // packed is a string, or {"zlib_b64": …} of a long one.
@@ -300,7 +307,7 @@ func TestCorpus(t *testing.T) {
 		"policy-no-0x": length,
 		// Policy: the grammar has no other characters.
 		"statement-nonascii": "line 4: byte 0xc5 " + ascii,
-		// Policy: contract wallets are refused while no RPC is configured.
+		// Policy: contract wallets are refused while no RPC is configured; TestCorpus_WithNode has one.
 		"erc1271-disabled-code": length, "erc1271-eoa-empty-return": length, "erc1271-true": length, "erc1271-short": length,
 
 		"sig-high-s": "s is not the lower of its two values",
@@ -339,11 +346,7 @@ func TestCorpus(t *testing.T) {
 			if !known || c.Expect == "accept" && text != "" || c.Expect == "reject" && text == "" {
 				t.Fatalf("the corpus says %s, this table %q", c.Expect, text)
 			}
-			in := login{
-				Address: string(c.Request.Address), Message: string(c.Request.Message),
-				Signature: string(c.Request.Signature), Challenge: "token",
-			}
-			p := c.provider()
+			in, p := c.login(), c.provider()
 			if text != "" {
 				wantRejected(t, p, in, text)
 				return
@@ -352,5 +355,44 @@ func TestCorpus(t *testing.T) {
 				t.Errorf("Authenticate = %+v, %v, want %s", got, err, in.Address)
 			}
 		})
+	}
+}
+
+// The corpus again, with the node that each case describes: a contract may now say yes, and nothing else changes.
+func TestCorpus_WithNode(t *testing.T) {
+	contracts := map[string]bool{"erc1271-disabled-code": true, "erc1271-eoa-empty-return": false, "erc1271-true": false, "erc1271-short": false}
+	node := jsonrpctest.Start(t, nil)
+	asked := 0
+	for _, c := range loadCorpus(t) {
+		node.Set(jsonrpctest.ByMethod(map[string]jsonrpctest.Reply{
+			"eth_chainId": jsonrpctest.Result(fmt.Sprintf(`"0x%x"`, c.Server.ChainIDs[0])),
+			"eth_getCode": jsonrpctest.Result(`"` + c.RPC.Code + `"`), "eth_call": jsonrpctest.Result(`"` + c.RPC.Call + `"`),
+		}))
+		client := jsonrpc.New(jsonrpc.Options{Name: "eth", URL: node.URL, Timeout: 20 * time.Second, Now: time.Now})
+		s := &contractSite{Provider: c.provider(), rpc: node}
+		alone, errAlone := s.authenticate(t, c.login())
+		s.RPC = client
+		got, err := s.authenticate(t, c.login())
+		client.Close()
+		yes, isContract := contracts[c.ID]
+		switch {
+		case isContract && (yes != (err == nil) || errAlone == nil):
+			t.Errorf("%s: %v, without a node %v; want a yes of the contract: %t", c.ID, err, errAlone, yes)
+		case !isContract && (err == nil) != (errAlone == nil), alone.KeyID != "" && got.KeyID != alone.KeyID:
+			t.Errorf("%s: %+v, %v with a node and %+v, %v without", c.ID, got, err, alone, errAlone)
+		case err != nil && !errors.Is(err, provider.ErrRejected):
+			t.Errorf("%s: %v, want ErrRejected", c.ID, err)
+		}
+		asked += len(node.Requests())
+	}
+	if asked < 10 {
+		t.Errorf("the node was asked %d times; the cases about contracts alone are more", asked)
+	}
+}
+
+func (c corpusCase) login() login {
+	return login{
+		Address: string(c.Request.Address), Message: string(c.Request.Message),
+		Signature: string(c.Request.Signature), Challenge: "token",
 	}
 }

@@ -114,7 +114,7 @@ func TestAuthenticate_RenewsOutdatedHash(t *testing.T) {
 		q, _, hashes := newProvider(accounts)
 		q.Config.Iterations, q.Config.MinLength = 2, limit
 		got, err := login(t, q, "alice", "correct horse")
-		if err != nil || got.KeyID != "key-1" || got.Replaces != old || q.NeedsRehash(got.PasswordHash) || hashes.Load() != 2 {
+		if err != nil || got.KeyID != "key-1" || got.Verified != old || got.Changed || q.NeedsRehash(got.PasswordHash) || hashes.Load() != 2 {
 			t.Errorf("Authenticate = %+v, %v with %d hashes, want a new hash in place of %s", got, err, hashes.Load(), old)
 		}
 		if ok, err := q.Verify(t.Context(), got.PasswordHash, "correct horse"); !ok || err != nil {
@@ -126,7 +126,7 @@ func TestAuthenticate_RenewsOutdatedHash(t *testing.T) {
 		}
 	}
 	hashes.Store(0)
-	if got, err := login(t, p, "alice", "correct horse"); err != nil || got.PasswordHash != "" || got.Replaces != "" || hashes.Load() != 1 {
+	if got, err := login(t, p, "alice", "correct horse"); err != nil || got.PasswordHash != "" || got.Changed || hashes.Load() != 1 {
 		t.Errorf("with the parameters of the hash: %+v, %v with %d hashes, want none to store and one", got, err, hashes.Load())
 	}
 }

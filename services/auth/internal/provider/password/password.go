@@ -13,8 +13,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -30,14 +32,17 @@ const (
 	defaultMaxLength  = 128
 	defaultMemoryKiB  = 19456 // with two passes and one lane, the minimum that OWASP names for argon2id
 	defaultIterations = 2
-	defaultConcurrent = 4
 )
 
 const (
-	maxName       = 64 // bytes of a user name
+	maxName       = 64  // bytes of a user name
+	maxWaiting    = 256 // attempts that wait for a slot
+	maxWait       = 10 * time.Second
 	saltBytes     = 16
 	checksumBytes = 32
 )
+
+var errNothingToChange = fmt.Errorf("%w: new_password is for an account that exists", provider.ErrMalformed)
 
 // errWrong is the one answer to a wrong password and to a user that does not exist.
 var errWrong = fmt.Errorf("%w: wrong user name or password", provider.ErrRejected)
@@ -52,6 +57,7 @@ type Provider struct {
 
 	start sync.Once
 	slots chan struct{} // one element for each hash that is being computed
+	queue chan struct{} // one element for each of those and each attempt that waits
 
 	hash func(password, salt []byte, passes, memory uint32, lanes uint8, size uint32) []byte // nil: argon2.IDKey
 }
@@ -72,14 +78,15 @@ func (p *Provider) Info() provider.Info {
 	}
 }
 
-// Authenticate implements [provider.Provider]. provider_data is {username, password}; other members, such as
-// bootstrap_secret, are not its business.
+// Authenticate implements [provider.Provider]. provider_data is {username, password, new_password?}; other members,
+// such as bootstrap_secret, are not its business. A new_password takes the place of the right password.
 //
 // Whether a user exists shows neither in the error nor in the work: every attempt that passes the rules on form
-// costs one hash. (A right password whose stored hash has other parameters costs a second one, for Replaces.) With a.Bootstrap, an unknown user is a new account; a caller that has not yet checked the
+// costs one hash. (A right password costs a second one when it is changed, or when its stored hash has other
+// parameters than today's.) With a.Bootstrap, an unknown user is a new account; a caller that has not yet checked the
 // bootstrap secret must therefore not set it.
 func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provider.Proof, error) {
-	name, password, err := p.decode(a.Data)
+	name, password, replacement, err := p.decode(a.Data)
 	if err != nil {
 		return provider.Proof{}, err
 	}
@@ -88,6 +95,9 @@ func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provid
 		return provider.Proof{}, fmt.Errorf("look up the account: %w", err)
 	}
 	if !found && a.Bootstrap {
+		if replacement != nil {
+			return provider.Proof{}, errNothingToChange
+		}
 		return p.NewAccount(ctx, name, password)
 	}
 	if !found {
@@ -100,11 +110,17 @@ func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provid
 	if !found || !ok {
 		return provider.Proof{}, errWrong
 	}
-	proof := provider.Proof{KeyID: keyID, PublicKey: name, Account: name}
-	if p.NeedsRehash(phc) {
+	proof := provider.Proof{KeyID: keyID, PublicKey: name, Account: name, Verified: phc}
+	switch {
+	case replacement != nil:
+		if proof.PasswordHash, err = p.newHash(ctx, *replacement); err != nil {
+			return provider.Proof{}, err
+		}
+		proof.Changed = true
+	case p.NeedsRehash(phc):
 		// Without a new hash the old one stays, which is no reason to refuse.
 		if renewed, err := p.newHash(ctx, password); err == nil {
-			proof.PasswordHash, proof.Replaces = renewed, phc
+			proof.PasswordHash = renewed
 		}
 	}
 	return proof, nil
@@ -112,9 +128,12 @@ func (p *Provider) Authenticate(ctx context.Context, a provider.Attempt) (provid
 
 // Enroll implements [provider.Provider]. provider_data is {username, password}.
 func (p *Provider) Enroll(ctx context.Context, a provider.Attempt) (provider.Proof, error) {
-	name, password, err := p.decode(a.Data)
+	name, password, replacement, err := p.decode(a.Data)
 	if err != nil {
 		return provider.Proof{}, err
+	}
+	if replacement != nil {
+		return provider.Proof{}, errNothingToChange
 	}
 	return p.NewAccount(ctx, name, password)
 }
@@ -123,11 +142,11 @@ func (p *Provider) Enroll(ctx context.Context, a provider.Attempt) (provider.Pro
 // form of the name and both limits of the password; errors wrap [provider.ErrMalformed], or
 // [provider.ErrUnavailable] when ctx ends while all slots are busy.
 func (p *Provider) NewAccount(ctx context.Context, name, password string) (provider.Proof, error) {
-	if err := p.checkForm(name, password); err != nil {
-		return provider.Proof{}, err
+	if err := checkName(name); err != nil {
+		return provider.Proof{}, fmt.Errorf("%w: %w", provider.ErrMalformed, err)
 	}
-	if utf8.RuneCountInString(password) < p.minLength() {
-		return provider.Proof{}, fmt.Errorf("%w: password must have at least %d characters", provider.ErrMalformed, p.minLength())
+	if err := p.checkNew("password", password); err != nil {
+		return provider.Proof{}, err
 	}
 	phc, err := p.newHash(ctx, password)
 	if err != nil {
@@ -166,29 +185,53 @@ func (p *Provider) NeedsRehash(phc string) bool {
 	return err != nil || r.cost != p.cost() || len(r.salt) != saltBytes || len(r.checksum) != checksumBytes
 }
 
-// decode reads provider_data and checks the form of what it holds.
-func (p *Provider) decode(data json.RawMessage) (name, password string, err error) {
-	members := map[string]*string{"username": &name, "password": &password}
+// decode reads provider_data and checks the form of what it holds, before anything is looked up or hashed. replacement
+// is nil unless the password is to be changed.
+func (p *Provider) decode(data json.RawMessage) (name, password string, replacement *string, err error) {
+	var changed string
+	members := map[string]*string{"username": &name, "password": &password, "new_password": &changed}
 	if err := provider.DecodeStrings(data, members); err != nil {
-		return "", "", err
+		return "", "", nil, err
 	}
-	if err := p.checkForm(name, password); err != nil {
-		return "", "", err
+	if err := checkName(name); err != nil {
+		return "", "", nil, fmt.Errorf("%w: %w", provider.ErrMalformed, err)
 	}
-	return name, password, nil
+	if err := p.checkPassword("password", password); err != nil {
+		return "", "", nil, err
+	}
+	// An empty new password is a mistake, not the wish to keep the old one.
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal(data, &given); err != nil {
+		return "", "", nil, fmt.Errorf("%w: not a JSON object", provider.ErrMalformed)
+	}
+	if wish := given["new_password"]; wish == nil || string(wish) == "null" {
+		return name, password, nil, nil
+	}
+	if changed == password {
+		return "", "", nil, fmt.Errorf("%w: new_password must differ from password", provider.ErrMalformed)
+	}
+	return name, password, &changed, p.checkNew("new_password", changed)
 }
 
-// checkForm applies the rules that hold at login too, before anything is looked up or hashed. The lower limit of
-// passwords is not among them: raising it must not lock anybody out.
-func (p *Provider) checkForm(name, password string) error {
-	if err := checkName(name); err != nil {
-		return fmt.Errorf("%w: %w", provider.ErrMalformed, err)
-	}
+// checkPassword applies the rules that hold at login too. The lower limit is not among them: raising it must not lock
+// anybody out.
+func (p *Provider) checkPassword(member, password string) error {
 	if password == "" {
-		return fmt.Errorf("%w: password is required", provider.ErrMalformed)
+		return fmt.Errorf("%w: %s is required", provider.ErrMalformed, member)
 	}
 	if len(password) > p.maxLength() {
-		return fmt.Errorf("%w: password must have at most %d bytes", provider.ErrMalformed, p.maxLength())
+		return fmt.Errorf("%w: %s must have at most %d bytes", provider.ErrMalformed, member, p.maxLength())
+	}
+	return nil
+}
+
+// checkNew applies the rules for a password that is going to be stored.
+func (p *Provider) checkNew(member, password string) error {
+	if err := p.checkPassword(member, password); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(password) < p.minLength() {
+		return fmt.Errorf("%w: %s must have at least %d characters", provider.ErrMalformed, member, p.minLength())
 	}
 	return nil
 }
@@ -217,10 +260,12 @@ func (p *Provider) decoy() record {
 }
 
 // derive computes a hash in one of the slots. Each takes its memory for some 20 ms of one core, so their number
-// is what bounds the memory of a burst of logins.
+// is what bounds the memory of a burst of logins. Who finds too many waiting, or waits too long, is sent away.
 func (p *Provider) derive(ctx context.Context, password string, c cost, salt []byte, size uint32) ([]byte, error) {
 	p.start.Do(func() {
-		p.slots = make(chan struct{}, max(1, cmp.Or(p.Config.MaxConcurrent, defaultConcurrent)))
+		slots := cmp.Or(p.Config.MaxConcurrent, 2*runtime.GOMAXPROCS(0))
+		p.slots = make(chan struct{}, max(1, slots))
+		p.queue = make(chan struct{}, max(1, slots)+maxWaiting)
 		if p.hash == nil {
 			p.hash = argon2.IDKey
 		}
@@ -228,10 +273,21 @@ func (p *Provider) derive(ctx context.Context, password string, c cost, salt []b
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("%w: the request ended", provider.ErrUnavailable)
 	}
+	busy := fmt.Errorf("%w: too many password checks at once", provider.ErrUnavailable)
+	select {
+	case p.queue <- struct{}{}:
+	default:
+		return nil, busy
+	}
+	defer func() { <-p.queue }()
+	patience := time.NewTimer(maxWait)
+	defer patience.Stop()
 	select {
 	case p.slots <- struct{}{}:
+	case <-patience.C:
+		return nil, busy
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: too many password checks at once", provider.ErrUnavailable)
+		return nil, busy
 	}
 	defer func() { <-p.slots }()
 	return p.hash([]byte(password), salt, c.passes, c.memory, c.lanes, size), nil

@@ -71,7 +71,7 @@ func TestAuthenticate(t *testing.T) {
 	p, _, _ := newProvider(accounts)
 	store(t, p, accounts, "alice", "correct horse", "key-1")
 	got, err := login(t, p, "alice", "correct horse")
-	if want := (provider.Proof{KeyID: "key-1", PublicKey: "alice", Account: "alice"}); err != nil || got != want {
+	if want := (provider.Proof{KeyID: "key-1", PublicKey: "alice", Account: "alice", Verified: accounts["alice"].phc}); err != nil || got != want {
 		t.Errorf("Authenticate = %+v, %v, want %+v", got, err, want)
 	}
 	if got, err := login(t, p, "alice", "correct horsf"); !errors.Is(err, provider.ErrRejected) || got != (provider.Proof{}) {

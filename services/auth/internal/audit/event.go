@@ -1,0 +1,106 @@
+// Package audit keeps the record of who changed what: append-only, bounded in age and size, and written in the
+// transaction of the change that it tells of, so that neither exists without the other.
+//
+// An [Event] never holds a secret, a token or a password. Texts that come from clients are cut and cleaned.
+package audit
+
+import (
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Action says what happened.
+type Action string
+
+// The actions.
+const (
+	RootCreated        Action = "root_key.created"
+	ClientCreated      Action = "client_key.created"
+	KeyRevoked         Action = "key.revoked"
+	PermissionsChanged Action = "key.permissions_changed"
+	BootstrapUsed      Action = "bootstrap.used"
+	BootstrapRenewed   Action = "bootstrap.renewed"
+	AccountProvisioned Action = "account.provisioned"
+	PasswordChanged    Action = "account.password_changed"
+	LoggedIn           Action = "login.succeeded"
+	LoginRefused       Action = "login.refused" // aggregated: one record for all of a minute that are alike
+	TokenReused        Action = "session.token_reused"
+	SessionRevoked     Action = "session.revoked"
+	SecretRotated      Action = "secret.rotated"
+	SecretImported     Action = "secret.imported"
+	SecretExported     Action = "secret.exported"
+	Cut                Action = "audit.cut" // the oldest records were deleted; Count says how many
+)
+
+// Who acts when no key does.
+const (
+	BySystem      = "system"      // the service itself: scheduled rotation, the bounds of this record
+	ByHost        = "host"        // an operator on the host: a command, the control socket
+	ByEnvironment = "environment" // the settings that the service was started with
+)
+
+// Outcome says how it ended.
+type Outcome string
+
+// The outcomes. The empty Outcome is stored as Success.
+const (
+	Success Outcome = "success"
+	Refused Outcome = "refused"
+)
+
+// Event is one record. Action and Time are required.
+type Event struct {
+	ID        uint64    `json:"id"` // ascending without gaps; set by [Log.Append]
+	Time      time.Time `json:"time"`
+	Action    Action    `json:"action"`
+	Outcome   Outcome   `json:"outcome"`
+	Actor     string    `json:"actor,omitempty"`   // id of the key that acted, or one of the By… words
+	Subject   string    `json:"subject,omitempty"` // what was acted on: key id, session family, kind of secret, account
+	Peer      string    `json:"peer,omitempty"`    // the client's network: IPv4 address or IPv6 /64
+	Reason    string    `json:"reason,omitempty"`  // stable word
+	Detail    string    `json:"detail,omitempty"`  // for people
+	RequestID string    `json:"request_id,omitempty"`
+
+	// Of records that stand for several events.
+	Count uint64    `json:"count,omitempty"`
+	First time.Time `json:"first,omitzero"`
+	Last  time.Time `json:"last,omitzero"`
+}
+
+// Longest texts of an event, in bytes: what clients choose cannot fill the record.
+const (
+	maxText   = 256
+	maxDetail = 1024
+)
+
+// normalised returns e as it is stored: UTC, milliseconds, bounded printable texts.
+func (e Event) normalised() Event {
+	if e.Outcome == "" {
+		e.Outcome = Success
+	}
+	for _, t := range []*time.Time{&e.Time, &e.First, &e.Last} {
+		if !t.IsZero() {
+			*t = t.UTC().Truncate(time.Millisecond)
+		}
+	}
+	for _, text := range []*string{&e.Actor, &e.Subject, &e.Peer, &e.Reason, &e.RequestID} {
+		*text = clean(*text, maxText)
+	}
+	e.Detail = clean(e.Detail, maxDetail)
+	return e
+}
+
+// clean cuts s to limit bytes and replaces what could disturb a terminal or a line-oriented reader.
+func clean(s string, limit int) string {
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "")
+	}
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
