@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
@@ -10,6 +11,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
 	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/node/internal/runtime"
+	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // moduleCache is where compiled modules are kept, in the node's home. It can be removed at any time the node is down.
@@ -35,4 +37,15 @@ func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
 	api.Groups = &group.Service{Store: api.Store, Rand: rand.Reader, Now: o.Now}
 	api.RPC = &jsonrpc.Handler{Contexts: manager, Aliases: aliases, Log: o.Log}
 	return nil
+}
+
+// executeOn lets WebSockets call methods as POST /jsonrpc does.
+func executeOn(rpc *jsonrpc.Handler) stream.Execute {
+	return func(ctx context.Context, params json.RawMessage) (result, failure any) {
+		result, failed := rpc.Call(ctx, "execute", params)
+		if failed != nil {
+			return nil, failed
+		}
+		return result, nil
+	}
 }

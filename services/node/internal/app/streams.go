@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -28,16 +27,10 @@ const (
 
 // streams makes what serves WebSocket and SSE, and gives it to the API.
 func (a *App) streams(o Options) error {
-	s, rpc := a.cfg.Server, a.api.RPC
-	execute := func(ctx context.Context, params json.RawMessage) (result, failure any) {
-		result, err := rpc.Call(ctx, "execute", params)
-		if err != nil {
-			return nil, err
-		}
-		return result, nil
-	}
-	if !s.JSONRPC.Enabled {
-		execute = nil // what is not called over HTTP is not called over a WebSocket either
+	s := a.cfg.Server
+	var execute stream.Execute // what is not called over HTTP is not called over a WebSocket either
+	if s.JSONRPC.Enabled {
+		execute = executeOn(a.api.RPC)
 	}
 	hub, err := stream.New(stream.Config{
 		MaxConnections: s.Stream.MaxConnections, MaxPerKey: s.Stream.MaxPerKey, MaxTopics: s.Stream.MaxSubscriptions,
