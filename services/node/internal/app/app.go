@@ -68,6 +68,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Config.Mode == config.ModeReadOnly {
+		o.Config.Server.JSONRPC.Enabled = false
+	}
 	a := &App{cfg: o.Config, log: o.Log}
 	if err := a.wire(ctx, o); err != nil {
 		return nil, errors.Join(err, a.close())

@@ -35,7 +35,7 @@ type check struct {
 // (a key file, for example) is reported by [Config.CheckStart].
 func (c Config) Check() error {
 	errs := failed([]check{
-		oneOf("mode", c.Mode, "standard", "read-only"),
+		oneOf("mode", c.Mode, "standard", ModeReadOnly),
 		oneOf("server.auth_mode", c.Server.AuthMode, AuthProxy, AuthEmbedded, AuthNone),
 		oneOf("server.proxy.assertion_bind", c.Server.Proxy.AssertionBind, "request", "identity"),
 		oneOf("server.embedded.storage", c.Server.Embedded.Storage, "persistent", "memory"),

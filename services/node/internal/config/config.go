@@ -14,10 +14,13 @@ const (
 	AuthNone     = "none"     // nobody authenticates
 )
 
+// ModeReadOnly is the value of mode for a node whose state only replication changes: it serves no /jsonrpc.
+const ModeReadOnly = "read-only"
+
 // Config is the effective configuration. The doc tags are the configuration reference: docs/node.md is checked
 // against them. Durations are whole seconds in the file. Start from [Defaults].
 type Config struct {
-	Mode       string         `koanf:"mode" doc:"'standard', or 'read-only' for a node that writes nothing itself (replication)"`
+	Mode       string         `koanf:"mode" doc:"'standard', or 'read-only' for a node that executes nothing itself and serves no /jsonrpc"`
 	Identity   Identity       `koanf:"identity"`
 	Swarm      Swarm          `koanf:"swarm"`
 	Server     Server         `koanf:"server"`
