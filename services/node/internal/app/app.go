@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
@@ -27,7 +28,6 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
-	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
@@ -49,11 +49,12 @@ type App struct {
 	cfg     config.Config
 	log     *slog.Logger
 	health  *health.Node
-	streams *stream.Hub
+	api     *httpapi.API
 	keys    *gateKeys // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
 	metrics netip.AddrPort
+	open    atomic.Int64 // connections that the HTTP servers hold
 	cleanup []func() error
 }
 
@@ -65,6 +66,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Config.Mode == config.ModeReadOnly {
+		o.Config.Server.JSONRPC.Enabled = false
 	}
 	a := &App{cfg: o.Config, log: o.Log}
 	if err := a.wire(ctx, o); err != nil {
@@ -103,16 +107,18 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	api := &httpapi.API{
 		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Apps: applications(o, db, blobs), Events: events,
 		Health:  a.health,
-		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
+		Metrics: metrics.New(a.totals), Now: o.Now, Log: o.Log,
+	}
+	a.api = api
+	if err := errors.Join(a.name(o), a.certificate(o)); err != nil {
+		return err
 	}
 	if err := a.contexts(ctx, o, api); err != nil {
 		return err
 	}
-	if a.streams, err = stream.New(streamConfig(cfg.Server), events, db, executeOn(api.RPC), o.Now, o.Log); err != nil {
+	if err := a.streams(o); err != nil {
 		return err
 	}
-	a.cleanup = append(a.cleanup, func() error { a.streams.Close(); return nil })
-	api.Streams = a.streams
 	handler, err := api.New()
 	if err != nil {
 		return err
@@ -154,20 +160,6 @@ func (a *App) collect(blobs *blob.Store) {
 	})
 }
 
-// streamWrite is how long a client of a stream has to take what is sent.
-const streamWrite = 30 * time.Second
-
-func streamConfig(s config.Server) stream.Config {
-	return stream.Config{
-		MaxConnections: s.Stream.MaxConnections, MaxPerKey: s.Stream.MaxPerKey, MaxTopics: s.Stream.MaxSubscriptions,
-		MaxMessage:   s.WebSocket.MaxMessageBytes,
-		PingInterval: time.Duration(s.WebSocket.PingIntervalSec) * time.Second,
-		PongTimeout:  time.Duration(s.WebSocket.PongTimeoutSec) * time.Second,
-		KeepAlive:    time.Duration(s.SSE.KeepAliveSec) * time.Second,
-		WriteTimeout: streamWrite,
-	}
-}
-
 // guard prepares the decision about requests from the settings.
 func (a *App) guard(o Options) (*guard.Guard, error) {
 	s := o.Config.Server
@@ -195,43 +187,36 @@ func (a *App) guard(o Options) (*guard.Guard, error) {
 	return g, nil
 }
 
-func totals(db *store.Store) func() (metrics.Totals, error) {
-	return func() (t metrics.Totals, err error) {
-		err = db.View(context.Background(), func(tx *store.Tx) error {
-			blobs, err := tx.BlobTotal()
-			t = metrics.Totals{Blobs: blobs.Count, BlobBytes: blobs.Bytes, Contexts: int64(tx.CountContexts())}
-			return err
-		})
-		return t, err
-	}
-}
-
 // Addrs returns the addresses of the HTTP listener.
 func (a *App) Addrs() []netip.AddrPort { return a.addrs }
 
 // MetricsAddr returns the address of the metrics listener, the zero value if it is off.
 func (a *App) MetricsAddr() netip.AddrPort { return a.metrics }
 
-// Reload reads the assertion keys again. On error the old ones stay in force.
-func (a *App) Reload() error {
-	if a.keys == nil {
-		return nil
+// Reload reads the assertion keys and the TLS certificate again. On error the old ones stay in force.
+func (a *App) Reload(ctx context.Context) error {
+	var errs []error
+	if a.keys != nil {
+		errs = append(errs, a.keys.reload())
 	}
-	return a.keys.reload()
+	if a.api.Certificate != nil {
+		errs = append(errs, a.api.Certificate.Reload(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // Run serves until ctx ends or a listener fails, then lets running requests end for a few seconds and closes
 // everything. It returns nil after a clean stop.
 func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "node is up", "version", buildinfo.String(), "peer_id", a.cfg.Identity.PeerID,
-		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "metrics", a.cfg.Server.MetricsAddr)
+		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "tls", a.api.Certificate != nil, "metrics", a.cfg.Server.MetricsAddr)
 	a.warn(ctx)
 	stopKeys := a.keys.follow(ctx, a.log)
 	defer stopKeys()
 	a.health.Set(health.Ready)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)
-		a.streams.Stop()
+		a.api.Streams.Stop()
 		a.log.InfoContext(ctx, "stopping")
 	}
 	err := serve.Run(ctx, drain, stopping, a.servers...)

@@ -26,6 +26,7 @@ func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
 	a.cleanup = append(a.cleanup, engine.Close)
 	manager, err := contexts.New(ctx, contexts.Options{
 		Store: api.Store, Engine: engine, Applications: api.Apps, Blobs: api.Blobs, Events: api.Events, Rand: rand.Reader, Now: o.Now, Log: o.Log,
+		Observe: api.Metrics.Executed,
 	})
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ type check struct {
 // (a key file, for example) is reported by [Config.CheckStart].
 func (c Config) Check() error {
 	errs := failed([]check{
-		oneOf("mode", c.Mode, "standard", "read-only"),
+		oneOf("mode", c.Mode, "standard", ModeReadOnly),
 		oneOf("server.auth_mode", c.Server.AuthMode, AuthProxy, AuthEmbedded, AuthNone),
 		oneOf("server.proxy.assertion_bind", c.Server.Proxy.AssertionBind, "request", "identity"),
 		oneOf("server.embedded.storage", c.Server.Embedded.Storage, "persistent", "memory"),
@@ -69,6 +69,8 @@ func (c Config) Check() error {
 		{"datastore.path", c.Datastore.Path == "", "want a directory"},
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
 		{"server.proxy.trusted_header", !validIdentityHeader(c.Server.Proxy.TrustedHeader), "want the name of a header that carries a key id, such as " + identity.HeaderKey},
+		{"server.tls", (c.Server.TLS.CertFile == "") != (c.Server.TLS.KeyFile == ""), "want cert_file and key_file, or neither"},
+		{"discovery.rendezvous.namespace", c.Discovery.Rendezvous.Namespace == "" || len(c.Discovery.Rendezvous.Namespace) > 255, "want a name of 1 to 255 bytes"},
 		{"server.metrics_addr", c.Server.MetricsAddr != "" && !validHostPort(c.Server.MetricsAddr), "want ADDRESS:PORT"},
 		{"server.proxy.assertion_jwks_url", c.Server.Proxy.AssertionJWKSURL != "" && !validJWKSURL(c.Server.Proxy.AssertionJWKSURL), "want http(s)://host[:port]/path without user, query and fragment"},
 		{"server.proxy.assertion_key_file", len(c.Server.Proxy.AssertionSources()) > 1, "name one source of assertion keys, not several: " + strings.Join(c.Server.Proxy.AssertionSources(), ", ")},

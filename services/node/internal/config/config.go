@@ -14,10 +14,13 @@ const (
 	AuthNone     = "none"     // nobody authenticates
 )
 
+// ModeReadOnly is the value of mode for a node whose state only replication changes: it serves no /jsonrpc.
+const ModeReadOnly = "read-only"
+
 // Config is the effective configuration. The doc tags are the configuration reference: docs/node.md is checked
 // against them. Durations are whole seconds in the file. Start from [Defaults].
 type Config struct {
-	Mode       string         `koanf:"mode" doc:"'standard', or 'read-only' for a node that writes nothing itself (replication)"`
+	Mode       string         `koanf:"mode" doc:"'standard', or 'read-only' for a node that executes nothing itself and serves no /jsonrpc"`
 	Identity   Identity       `koanf:"identity"`
 	Swarm      Swarm          `koanf:"swarm"`
 	Server     Server         `koanf:"server"`
@@ -52,6 +55,7 @@ type Server struct {
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
+	TLS          TLS           `koanf:"tls"`
 	Stream       Stream        `koanf:"stream"`
 	Admin        Surface       `koanf:"admin"`
 	JSONRPC      Surface       `koanf:"jsonrpc"`
@@ -60,6 +64,12 @@ type Server struct {
 	Proxy        Proxy         `koanf:"proxy"`
 	None         None          `koanf:"none"`
 	Embedded     Embedded      `koanf:"embedded"`
+}
+
+// TLS makes the HTTP listener speak TLS itself. The files are read again when they change and at SIGHUP.
+type TLS struct {
+	CertFile string `koanf:"cert_file" doc:"PEM file with the certificate chain of the HTTP listener, the certificate of the node first; empty = plain HTTP"`
+	KeyFile  string `koanf:"key_file" doc:"PEM file with the private key of the certificate"`
 }
 
 // Surface switches one group of routes. A missing table means off.
@@ -147,7 +157,8 @@ type Discovery struct {
 
 // Rendezvous bounds the registrations at rendezvous points.
 type Rendezvous struct {
-	RegistrationsLimit int `koanf:"registrations_limit" doc:"most rendezvous points to register at"`
+	Namespace          string `koanf:"namespace" doc:"name under which nodes find each other at rendezvous points"`
+	RegistrationsLimit int    `koanf:"registrations_limit" doc:"most rendezvous points to register at"`
 }
 
 // Relay bounds the reservations at relays.
@@ -210,7 +221,7 @@ func Defaults() Config {
 		Server: defaultServer(),
 		CORS:   CORS{AllowAllOrigins: true},
 		Discovery: Discovery{
-			MDNS: true, Rendezvous: Rendezvous{3}, Relay: Relay{3}, AutoNAT: AutoNAT{MaxCandidates: 5, ProbeInterval: 10},
+			MDNS: true, Rendezvous: Rendezvous{"/calimero/devnet/global", 3}, Relay: Relay{3}, AutoNAT: AutoNAT{MaxCandidates: 5, ProbeInterval: 10},
 		},
 		Sync:      Sync{TimeoutMS: 30000, IntervalMS: 5000, FrequencyMS: 10000},
 		Datastore: Datastore{Path: "data"},

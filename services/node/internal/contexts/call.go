@@ -50,8 +50,12 @@ func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	started := m.Now()
 	d := s.execute(ctx, c, executor)
 	s.pass()
+	if m.Observe != nil {
+		m.Observe(m.Now().Sub(started), d.err == nil)
+	}
 	if d.awaited != nil {
 		if err := d.awaited.Wait(); err != nil {
 			return Result{}, commitFailed(err)

@@ -41,6 +41,7 @@ type Options struct {
 	Rand         io.Reader // for keys
 	Now          func() time.Time
 	Log          *slog.Logger
+	Observe      func(took time.Duration, ok bool) // told of every call that was made; nil: nobody
 }
 
 // Manager is the use cases around contexts. It is safe for concurrent use.

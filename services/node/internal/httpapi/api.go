@@ -25,6 +25,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
 	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/certificate"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
@@ -62,10 +63,13 @@ type API struct {
 	Apps    *application.Service
 	Events  *event.Bus
 	Streams *stream.Hub
-	Health  *health.Node
-	Metrics *metrics.Metrics
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Certificate is nil if the listener does not speak TLS.
+	Certificate *certificate.Files
+	Node        Node
+	Health      *health.Node
+	Metrics     *metrics.Metrics
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // handler serves one operation. What it returns is written by [API.fail].
@@ -103,7 +107,18 @@ func (a *API) New() (http.Handler, error) {
 	if err := a.register(e); err != nil {
 		return nil, err
 	}
-	return e, nil
+	return closeAfterChunks(e), nil
+}
+
+// closeAfterChunks ends the connection after a request whose body came in chunks. With a Content-Length beside them the
+// next request on the connection may be smuggled (RFC 9112 section 6.1), and net/http hides whether there was one.
+func closeAfterChunks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set(echo.HeaderConnection, "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // MetricsOnly returns the handler of the metrics listener.
@@ -202,8 +217,17 @@ func (a *API) handlers() map[string]handler {
 		"node.health":      a.alive,
 		"node.ready":       a.ready,
 		"node.is-authed":   a.isAuthed,
-		"node.certificate": certificate,
+		"node.certificate": a.certificate,
+		"node.info":        a.nodeInfo,
+		"node.peers":       a.peers,
+		"node.network":     a.networkStatus,
+		"node.usage":       a.usage,
 		"node.metrics":     a.scrape,
+
+		"stream.websocket":    a.webSocket,
+		"stream.events":       a.serverEvents,
+		"stream.subscription": a.subscription,
+		"stream.session":      a.session,
 
 		"applications.list":              a.listApplications,
 		"applications.get":               a.getApplication,
@@ -217,11 +241,6 @@ func (a *API) handlers() map[string]handler {
 		"packages.list":                  a.listPackages,
 		"packages.versions":              a.packageVersions,
 		"packages.latest":                a.latestVersion,
-
-		"stream.websocket":    a.webSocket,
-		"stream.events":       a.serverEvents,
-		"stream.subscription": a.subscription,
-		"stream.session":      a.session,
 
 		"blobs.put":    a.putBlob,
 		"blobs.list":   a.listBlobs,

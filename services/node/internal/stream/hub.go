@@ -114,7 +114,7 @@ func (h *Hub) Stats() Stats {
 	defer h.mu.Unlock()
 	s := Stats{Connections: map[Kind]int{}, Ended: map[Ending]uint64{}}
 	for kind, n := range h.count {
-		s.Connections[Kind(kind)] = n //nolint:gosec // an index of an array of two
+		s.Connections[Kind(kind)] = n
 	}
 	for e, n := range h.ended {
 		s.Ended[e] = n

@@ -47,8 +47,11 @@ func parseRequest(text []byte) (r request, ok bool, err error) {
 		Method json.RawMessage `json:"method"`
 		Params json.RawMessage `json:"params"`
 	}
-	if text = bytes.TrimSpace(text); len(text) == 0 || text[0] != '{' || json.Unmarshal(text, &raw) != nil {
+	if text = bytes.TrimSpace(text); len(text) == 0 || text[0] != '{' || !json.Valid(text) {
 		return request{}, false, nil
+	}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return request{}, true, err
 	}
 	r = request{id: null, params: raw.Params}
 	if !validRequestID(raw.ID) {

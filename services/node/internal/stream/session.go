@@ -217,10 +217,11 @@ func (h *Hub) evict(tx *store.Tx, owner string, ofOwner bool) ([]store.Session, 
 	return gone, nil
 }
 
-// change changes a session of an owner and returns it.
-func (h *Hub) change(number uint64, owner string, fn func(*store.Tx, *store.Session) error) (s store.Session, err error) {
-	err = h.db.Enqueue(func(tx *store.Tx) error {
-		if s, err = h.find(tx, number, owner); err != nil {
+// change changes a session of an owner.
+func (h *Hub) change(number uint64, owner string, fn func(*store.Tx, *store.Session) error) error {
+	return h.db.Enqueue(func(tx *store.Tx) error {
+		s, err := h.find(tx, number, owner)
+		if err != nil {
 			return err
 		}
 		if err := fn(tx, &s); err != nil {
@@ -229,7 +230,6 @@ func (h *Hub) change(number uint64, owner string, fn func(*store.Tx, *store.Sess
 		s.Used = h.now()
 		return tx.PutSession(s)
 	}).Wait()
-	return s, err
 }
 
 func topicsOf(s store.Session) map[event.Topic]uint64 {

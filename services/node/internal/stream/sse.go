@@ -208,7 +208,7 @@ func (s *sseStream) leave() error {
 
 // save writes how far the session came.
 func (s *sseStream) save() error {
-	_, err := s.hub.change(s.number, s.caller.Key, func(_ *store.Tx, x *store.Session) error {
+	err := s.hub.change(s.number, s.caller.Key, func(_ *store.Tx, x *store.Session) error {
 		x.Sent = max(x.Sent, s.sent.Load())
 		return nil
 	})

@@ -351,12 +351,12 @@ func TestSSE_KeepAlive(t *testing.T) {
 }
 
 func TestSSE_SlowClientIsCut(t *testing.T) {
-	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = 300 * time.Millisecond }})
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Second }})
 	_, session := s.session("key")
 	s.listen("key", session, ctxA)
 	quick := s.dial("key")
 	quick.ask(subscribe(ctxA), subscribed(ctxA))
-	for range 30 {
+	for range 8 {
 		s.publish(event.StateMutation{Context: ctxA, Emitted: []event.Emitted{{Kind: "Big", Data: make([]byte, 1<<18)}}})
 		quick.receive()
 	}
@@ -367,7 +367,7 @@ func TestSSE_StopIsNotHeldUpByASlowClient(t *testing.T) {
 	s := start(t, options{})
 	_, session := s.session("key")
 	s.listen("key", session, ctxA)
-	for range 30 {
+	for range 8 {
 		s.publish(event.StateMutation{Context: ctxA, Emitted: []event.Emitted{{Kind: "Big", Data: make([]byte, 1<<18)}}})
 	}
 	began := time.Now()

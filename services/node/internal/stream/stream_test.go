@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -91,7 +92,12 @@ func start(t testing.TB, o options) *server {
 		"other": s.key("other", "context:subscribe"),
 		"none":  s.key("none", "blob"),
 	}
-	s.Server = httptest.NewServer(http.HandlerFunc(s.handle))
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.handle))
+	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		_ = c.(*net.TCPConn).SetWriteBuffer(16 << 10) // so that little is enough to be slow
+		return ctx
+	}
+	s.Start()
 	s.stop = sync.OnceFunc(func() {
 		s.Hub.Close()
 		s.Server.Close()
@@ -129,14 +135,14 @@ func (s *server) handle(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(caller.With(ctx, c))
 	var result any
 	var err error
-	switch {
-	case r.URL.Path == "/ws":
+	switch r.URL.Path {
+	case "/ws":
 		if err = stream.CheckHandshake(r); err == nil {
 			err = s.ServeWebSocket(w, r)
 		}
-	case r.URL.Path == "/sse":
+	case "/sse":
 		err = s.ServeSSE(w, r)
-	case r.URL.Path == "/sse/subscription":
+	case "/sse/subscription":
 		body, _ := io.ReadAll(r.Body)
 		result, err = s.Subscription(r.Context(), body)
 	default:
@@ -192,13 +198,28 @@ type ws struct {
 
 func (s *server) dial(as string) *ws {
 	s.t.Helper()
-	conn, _, err := websocket.Dial(s.t.Context(), s.URL+"/ws?as="+as, nil)
+	return s.dialWith(as, nil)
+}
+
+func (s *server) dialWith(as string, o *websocket.DialOptions) *ws {
+	s.t.Helper()
+	conn, _, err := websocket.Dial(s.t.Context(), s.URL+"/ws?as="+as, o) //nolint:bodyclose // the library does
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	conn.SetReadLimit(1 << 24)
 	s.t.Cleanup(func() { _ = conn.CloseNow() })
 	return &ws{conn, s.t}
+}
+
+// refused returns the status of a handshake that must fail.
+func (s *server) refused(as string) int {
+	s.t.Helper()
+	_, res, err := websocket.Dial(s.t.Context(), s.URL+"/ws?as="+as, nil) //nolint:bodyclose // the library does
+	if err == nil || res == nil {
+		s.t.Fatalf("the handshake was not refused: %v", err)
+	}
+	return res.StatusCode
 }
 
 func (c *ws) send(text string) {

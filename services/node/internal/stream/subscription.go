@@ -84,7 +84,7 @@ func (h *Hub) subscribe(ctx context.Context, number uint64, selected selection) 
 	if err != nil {
 		return nil, err
 	}
-	_, err = h.change(number, c.Key, func(tx *store.Tx, s *store.Session) error {
+	err = h.change(number, c.Key, func(tx *store.Tx, s *store.Session) error {
 		log, err := tx.EventLog()
 		if err != nil {
 			return err
@@ -117,7 +117,7 @@ var errTopics = fault.New(fault.Invalid, "too many subscriptions")
 func (h *Hub) unsubscribe(ctx context.Context, number uint64, selected selection) (any, error) {
 	topics := selected.topics()
 	var had []event.Topic
-	_, err := h.change(number, caller.From(ctx).Key, func(_ *store.Tx, s *store.Session) error {
+	err := h.change(number, caller.From(ctx).Key, func(_ *store.Tx, s *store.Session) error {
 		had = nil
 		s.Subscriptions = slices.DeleteFunc(s.Subscriptions, func(x store.Subscription) bool {
 			t := topicOf(x)

@@ -202,9 +202,8 @@ func TestWebSocket_NoStreamForATokenThatDoesNotLast(t *testing.T) {
 		"expired":                {caller.Caller{Key: "k", Permissions: permission.NewSet([]string{"admin"}), Expires: s.now().Add(-time.Second)}, 401},
 	} {
 		s.as("x", x.c)
-		_, res, err := websocket.Dial(t.Context(), s.URL+"/ws?as=x", nil)
-		if err == nil || res == nil || res.StatusCode != x.want {
-			t.Errorf("%s: WebSocket: %v, want %d", name, err, x.want)
+		if got := s.refused("x"); got != x.want {
+			t.Errorf("%s: WebSocket: %d, want %d", name, got, x.want)
 		}
 		if c := s.get("x", ""); c.StatusCode != x.want {
 			t.Errorf("%s: SSE: %s, want %d", name, c.Status, x.want)
@@ -220,21 +219,17 @@ func TestWebSocket_SaysGoodbyeAtAStop(t *testing.T) {
 		t.Errorf("closed with %q", got)
 	}
 	s.Hub.Close()
-	if _, res, err := websocket.Dial(t.Context(), s.URL+"/ws", nil); err == nil || res == nil || res.StatusCode != 503 {
-		t.Errorf("a WebSocket after the stop: %v, want 503", err)
+	if got := s.refused(""); got != 503 {
+		t.Errorf("a WebSocket after the stop: %d, want 503", got)
 	}
 }
 
 func TestWebSocket_PingAndPong(t *testing.T) { // node checks F57, F58
 	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 5*time.Second }})
 	pings := make(chan struct{}, 100)
-	conn, _, err := websocket.Dial(t.Context(), s.URL+"/ws", &websocket.DialOptions{
+	conn := s.dialWith("", &websocket.DialOptions{
 		OnPingReceived: func(context.Context, []byte) bool { pings <- struct{}{}; return true },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.CloseNow() }()
 	ctx := conn.CloseRead(t.Context())
 	for range 3 {
 		<-pings
@@ -246,13 +241,8 @@ func TestWebSocket_PingAndPong(t *testing.T) { // node checks F57, F58
 
 func TestWebSocket_SilentClientIsClosed(t *testing.T) { // node check F58
 	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 50*time.Millisecond }})
-	conn, _, err := websocket.Dial(t.Context(), s.URL+"/ws", &websocket.DialOptions{
-		OnPingReceived: func(context.Context, []byte) bool { return false },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := (&ws{conn, t}).closed(); got != "1002 Ping timeout" {
+	conn := s.dialWith("", &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { return false }})
+	if got := conn.closed(); got != "1002 Ping timeout" {
 		t.Errorf("closed with %q", got)
 	}
 	s.ended(stream.WebSocket, "ping_timeout")
@@ -329,12 +319,12 @@ func TestLimits_OfConnections(t *testing.T) {
 }
 
 func TestWebSocket_SlowClientIsCutAndHoldsNobodyUp(t *testing.T) {
-	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = 300 * time.Millisecond }})
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Second }})
 	slow, quick := s.dial("key"), s.dial("key")
 	slow.ask(subscribe(ctxA), subscribed(ctxA))
 	quick.ask(subscribe(ctxA), subscribed(ctxA))
 	big := event.StateMutation{Context: ctxA, Emitted: []event.Emitted{{Kind: "Big", Data: make([]byte, 1<<18)}}}
-	for range 30 { // more than the kernel buffers, while slow reads nothing
+	for range 8 { // more than the kernel buffers, while slow reads nothing
 		s.publish(big)
 		quick.receive()
 	}
