@@ -34,6 +34,7 @@ var adminRows = []Row{
 
 	on("GET /admin/keys", "keys.list", need("keys:list")),
 	on("POST /admin/keys", "keys.create", admin),
+	on("PATCH /admin/keys/{key_id}", "keys.change", admin), // name and expiry
 	on("DELETE /admin/keys/{key_id}", "keys.delete", need("keys:delete")),
 	on("GET /admin/keys/{key_id}/permissions", "keys.permissions.get", need("keys:permissions:get[key_id]")),
 	on("PUT /admin/keys/{key_id}/permissions", "keys.permissions.change", admin),

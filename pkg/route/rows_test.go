@@ -229,6 +229,7 @@ POST   /admin/keys                       admin
 DELETE /admin/keys/k1                    keys:delete
 GET    /admin/keys/k1/permissions        keys:permissions:get[k1]
 PUT    /admin/keys/k1/permissions        admin
+PATCH  /admin/keys/k1                    admin
 GET    /admin/keys/clients               keys:clients:list
 DELETE /admin/keys/k1/clients/k2         keys:clients:delete
 POST   /admin/client-key                 admin

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/heap"
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 )
 
@@ -29,7 +31,7 @@ func (c *command) serve(ctx context.Context) error {
 		return err
 	}
 	log := c.logger(cfg.Log)
-	a, err := app.New(ctx, cfg, app.Options{Log: log})
+	a, err := app.New(ctx, cfg, app.Options{Log: log, Level: &c.level})
 	if err != nil {
 		return err
 	}
@@ -46,7 +48,7 @@ func (c *command) serve(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			case <-c.Reload:
-				a.Reload(ctx)
+				c.reload(ctx, a, log)
 			}
 		}
 	}()
@@ -57,6 +59,24 @@ func (c *command) serve(ctx context.Context) error {
 	<-reloads
 	pacing.Wait()
 	return err
+}
+
+// reload follows SIGHUP: the configuration is read again from where it came from.
+func (c *command) reload(ctx context.Context, a *app.App, log *slog.Logger) {
+	err := a.Reload(ctx, func() (config.Config, []config.Warning, error) {
+		return config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
+	})
+	if err == nil {
+		return
+	}
+	reasons := []string{err.Error()}
+	if problems, is := errors.AsType[config.Problems](err); is {
+		reasons = nil
+		for _, p := range problems {
+			reasons = append(reasons, p.String())
+		}
+	}
+	log.ErrorContext(ctx, "the configuration was not read again, nothing has changed", "problems", reasons)
 }
 
 // terminal reports whether a person reads stderr.
@@ -141,7 +161,7 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	shown, err := control.ShowBootstrap(ctx, cfg.Storage.Path, renew)
+	shown, err := control.Client{Dir: cfg.Storage.Path}.ShowBootstrap(ctx, renew)
 	if errors.Is(err, control.ErrNotRunning) {
 		shown, err = app.ShowBootstrap(ctx, cfg, renew, c.logger(cfg.Log))
 	}
@@ -158,6 +178,9 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 		c.tell("a root key exists or existed; log in with it")
 		return exit(ExitClosed)
 	case bootstrap.Lapsed:
+		if shown.Recovery {
+			return errors.New("the recovery secret is lost; make another with `mero-auth keys recover`")
+		}
 		return errors.New("the secret has lapsed; make another with `mero-auth bootstrap show --renew`")
 	}
 	if asJSON {
@@ -171,6 +194,11 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 		c.tell("the secret is the one that the configuration sets")
 		return nil
 	}
-	_, err = fmt.Fprintln(c.Stdout, shown.Secret)
+	return c.printSecret(shown.Secret)
+}
+
+// printSecret prints the one-time secret alone on standard output, for scripts.
+func (c *command) printSecret(text string) error {
+	_, err := fmt.Fprintln(c.Stdout, text)
 	return err
 }

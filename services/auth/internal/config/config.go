@@ -8,6 +8,7 @@ package config
 //go:generate go test -run ^TestReference$ -update .
 
 import (
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -20,6 +21,7 @@ type Config struct {
 	PublicURL  string `koanf:"public_url"`  // the address that people use; "" when unknown
 
 	JWT          JWT          `koanf:"jwt"`
+	Sessions     Sessions     `koanf:"sessions"`
 	Storage      Storage      `koanf:"storage"`
 	Secrets      Secrets      `koanf:"secrets"`
 	Bootstrap    Bootstrap    `koanf:"bootstrap"`
@@ -34,6 +36,7 @@ type Config struct {
 	Eth          Eth          `koanf:"eth"`
 	UserPassword UserPassword `koanf:"user_password"`
 	Development  Development  `koanf:"development"`
+	Audit        Audit        `koanf:"audit"`
 	Log          Log          `koanf:"log"`
 }
 
@@ -48,6 +51,12 @@ type JWT struct {
 	RefreshGrace  time.Duration `koanf:"refresh_grace"`  // a repeated refresh within it gets the same successor
 	MachineMax    time.Duration `koanf:"machine_max"`    // longest life of a machine token
 	NodeHosts     []string      `koanf:"node_hosts"`     // when set: the hosts this gate stands for, in place of request headers
+}
+
+// Sessions bounds the life of sessions; 0 is no bound. Machine tokens are not bounded by it.
+type Sessions struct {
+	IdleTimeout time.Duration `koanf:"idle_timeout"` // since it was last used
+	MaxLifetime time.Duration `koanf:"max_lifetime"` // since the login
 }
 
 // Storage selects and places the store.
@@ -87,9 +96,11 @@ type Forward struct {
 
 // Assertion configures the proof that the gate hands to the node.
 type Assertion struct {
-	KeyFile string        `koanf:"key_file"`
-	TTL     time.Duration `koanf:"ttl"`
-	Bind    string        `koanf:"bind"` // request or identity
+	Algorithm string        `koanf:"algorithm"` // hmac or ed25519
+	KeyFile   string        `koanf:"key_file"`
+	JWKSFile  string        `koanf:"jwks_file"` // holds the published keys, for nodes; "" for none
+	TTL       time.Duration `koanf:"ttl"`
+	Bind      string        `koanf:"bind"` // request or identity
 }
 
 // Node says what the node behind the proxy does itself.
@@ -117,7 +128,7 @@ type Security struct {
 
 // RateLimit bounds logins per client address.
 type RateLimit struct {
-	RPM   int `koanf:"rate_limit_rpm"`
+	RPM   int `koanf:"rate_limit_rpm"` // 0: no limits
 	Burst int `koanf:"rate_limit_burst"`
 }
 
@@ -187,8 +198,20 @@ type Development struct {
 	MockAuthHeaderValue   Secret `koanf:"mock_auth_header_value"`
 }
 
+// Audit bounds the audit in the store and copies it to a file.
+type Audit struct {
+	MaxAge   time.Duration `koanf:"max_age"`
+	MaxBytes int64         `koanf:"max_bytes"`
+	File     string        `koanf:"file"` // JSON lines; "" for none
+}
+
 // Log configures logging to stderr.
 type Log struct {
 	Level  string `koanf:"level"`  // debug, info, warn, error
 	Format string `koanf:"format"` // json or text
+}
+
+// SlogLevel returns the level as package slog knows it.
+func (l Log) SlogLevel() slog.Level {
+	return map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[l.Level]
 }

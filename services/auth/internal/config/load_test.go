@@ -90,7 +90,7 @@ func TestLoad_Defaults(t *testing.T) {
 			TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 			QueryTokenPaths: []string{"/ws", "/sse"}, AllowPreflight: true,
 		},
-		Assertion: config.Assertion{KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
+		Assertion: config.Assertion{Algorithm: "hmac", KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
 		Security: config.Security{
 			MaxBodySize: 1048576,
 			RateLimit:   config.RateLimit{RPM: 50, Burst: 5},
@@ -107,6 +107,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Eth:          config.Eth{ChainIDs: []uint64{1}},
 		UserPassword: config.UserPassword{MinLength: 8, MaxLength: 128, MemoryKiB: 19456, Iterations: 2},
 		Development:  config.Development{MockAuthRequireHeader: true},
+		Audit:        config.Audit{MaxAge: 90 * 24 * time.Hour, MaxBytes: 268435456},
 		Log:          config.Log{Level: "info", Format: "json"},
 	}
 	if !reflect.DeepEqual(got, want) {

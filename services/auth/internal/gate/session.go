@@ -31,11 +31,13 @@ type Session struct {
 	Permissions []string      // what token, key and root all cover, verbatim: the list that the node gets
 	Rights      Rights        // the three lists on their own, for decisions
 	Node        NodeBinding   // host that the token is bound to
+	joined      string        // Permissions as one text
 	header      sessionHeader // header values, prepared once
 	live        store.Live    // family, key and root as they were read
 	secretEpoch uint64        // of the signing secrets, read before the token was verified
 	hash        [sha256.Size]byte
 	exactExpiry int64 // Unix seconds at which the session is over, leeway included
+	idle        int64 // seconds without use after which it is over
 }
 
 // sessionHeader holds the values of the identity headers in the form that net/http stores them, so that
@@ -43,6 +45,7 @@ type Session struct {
 type sessionHeader struct {
 	key, permissions, expires []string
 	tooLong                   bool
+	values                    [3]string // what the slices hold
 }
 
 // Sessions turns token texts into sessions. It keeps a bounded cache of verified tokens that a change of the
@@ -71,7 +74,7 @@ func (s *Sessions) Authenticate(ctx context.Context, raw string) (*Session, erro
 func (s *Sessions) authenticate(ctx context.Context, raw string, now int64) (*Session, error) {
 	hash := digest(raw)
 	if found := s.cache.get(&hash); found != nil && found.current(s.SecretEpoch()) {
-		if now >= found.exactExpiry {
+		if !s.use(found, now) {
 			return nil, errExpired
 		}
 		s.hits.Add(1)
@@ -82,12 +85,22 @@ func (s *Sessions) authenticate(ctx context.Context, raw string, now int64) (*Se
 	if err != nil {
 		return nil, err
 	}
-	if now >= session.exactExpiry {
+	if !s.use(session, now) {
 		return nil, errExpired
 	}
 	session.hash = hash
 	s.cache.put(session)
 	return session, nil
+}
+
+// use notes that a session is used now, unless it has expired or was left idle for too long.
+func (s *Sessions) use(session *Session, now int64) bool {
+	last := session.live.Family.Use
+	if now >= session.exactExpiry || now-last.Last() >= session.idle {
+		return false
+	}
+	s.Store.Touch(last, now)
+	return true
 }
 
 // digest returns the SHA-256 of a token. Usual ones are not copied to the heap for it.
@@ -131,15 +144,16 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 		return nil, errRevoked
 	}
 	session := &Session{
-		KeyID: live.Key.ID, KeyType: live.Key.Type, RootID: live.Root.ID, Family: strings.Clone(claims.Family), Expires: claims.Expires,
+		KeyID: live.Key.ID, KeyType: live.Key.Type, RootID: live.Root.ID, Family: live.Family.ID, Expires: claims.Expires,
 		Node: ParseNodeBinding(claims.NodeURL), live: live, secretEpoch: secretEpoch,
+		idle: s.Store.Limits.Span(live.Family.Machine),
 	}
 	session.exactExpiry = claims.Expires + int64(s.Leeway/time.Second)
 	session.endAt(live.Key.ExpiresAt)
 	session.endAt(live.Root.ExpiresAt)
+	session.endAt(s.Store.Limits.End(live.Family.Created, live.Family.Machine))
 	session.grant(claims.Permissions)
-	session.header.key = []string{session.KeyID}
-	session.header.expires = []string{strconv.FormatInt(session.Expires, 10)}
+	session.header.render(session)
 	return session, nil
 }
 
@@ -159,23 +173,28 @@ func (s *Session) grant(token []string) {
 		s.Rights = append(s.Rights, root.Set)
 		bounds = append(bounds, root.Permissions)
 	}
-	joined := key.Joined
+	s.joined = key.Joined
 	if s.Permissions = key.Effective; !same || len(bounds) > 0 {
 		s.Permissions = permission.Effective(token, bounds...)
-		joined = permission.Join(s.Permissions)
+		s.joined = permission.Join(s.Permissions)
 	}
-	s.header.tooLong = len(joined) > maxHeaderPermissions
-	s.header.permissions = []string{joined}
+}
+
+// render prepares the header values of a session.
+func (h *sessionHeader) render(s *Session) {
+	h.values = [...]string{s.KeyID, s.joined, strconv.FormatInt(s.Expires, 10)}
+	h.key, h.permissions, h.expires = h.values[0:1:1], h.values[1:2:2], h.values[2:3:3]
+	h.tooLong = len(s.joined) > maxHeaderPermissions
 }
 
 // unlimited is a list that takes nothing away from any other, bindings included.
 var unlimited = []string{"admin"}
 
-// endAt shortens the session to the expiry of a key, 0 for none. Keys get no leeway.
-func (s *Session) endAt(keyExpires int64) {
-	if keyExpires != 0 && keyExpires < s.exactExpiry {
-		s.exactExpiry = keyExpires
-		s.Expires = min(s.Expires, keyExpires)
+// endAt shortens the session to the expiry of a key or to its greatest age, 0 for none. They get no leeway.
+func (s *Session) endAt(end int64) {
+	if end != 0 && end < s.exactExpiry {
+		s.exactExpiry = end
+		s.Expires = min(s.Expires, end)
 	}
 }
 

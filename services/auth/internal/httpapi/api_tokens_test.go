@@ -78,7 +78,7 @@ func TestHealth_StoreDown(t *testing.T) {
 	if want := map[string]any{"status": "not_alive", "storage": false, "uptime_seconds": 0.0}; !reflect.DeepEqual(got, want) {
 		t.Errorf("health: %v, want %v", got, want)
 	}
-	if r := a.call(t, "GET", "/auth/providers", "", nil); r.status != 500 || r.message(t, "providers") != "internal server error" {
+	if r := a.call(t, "GET", "/auth/providers", "", nil); r.status != 503 || r.header.Get("Retry-After") != "30" || r.message(t, "providers") != "the store is unavailable at present" {
 		t.Errorf("providers: %d %s", r.status, r.body)
 	}
 }

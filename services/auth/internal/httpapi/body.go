@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -18,30 +20,68 @@ import (
 // decode reads the JSON body into v, which points to a struct. Only application/json is read: a form that any
 // web page can post is not (security against cross-site requests), nor a compressed body.
 func (s *server) decode(c echo.Context, v any) error {
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	return unmarshal(body, v)
+}
+
+// decodeChange is decode for what changes a thing that exists: a member other than those of v would be a change that is
+// not made, so it is refused, and so is a body without any.
+func (s *server) decodeChange(c echo.Context, v any, names ...string) error {
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	if err := unmarshal(body, v); err != nil {
+		return err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return fault.Wrap(err, fault.Invalid, "Invalid JSON: must be an object")
+	}
+	for name := range members {
+		if !slices.Contains(names, name) {
+			return fault.New(fault.Invalid, "the body may have no members but "+strings.Join(names, " and "))
+		}
+	}
+	if len(members) == 0 {
+		return fault.New(fault.Invalid, "the body must have "+strings.Join(names, " or "))
+	}
+	return nil
+}
+
+func unmarshal(body []byte, v any) error {
+	if err := strictjson.Unmarshal(body, v); err != nil {
+		return fault.Wrap(err, fault.Invalid, "Invalid JSON: "+err.Error())
+	}
+	return nil
+}
+
+// body reads the body of a request that must be JSON.
+func (s *server) body(c echo.Context) ([]byte, error) {
 	r := c.Request()
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	isJSON := media == "application/json" || (strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
 	charset := params["charset"]
 	if err != nil || !isJSON || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
-		return fault.New(fault.UnsupportedMedia, "the body must be JSON with Content-Type: application/json")
+		return nil, fault.New(fault.UnsupportedMedia, "the body must be JSON with Content-Type: application/json")
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return fault.New(fault.UnsupportedMedia, "compressed bodies are not accepted")
+		return nil, fault.New(fault.UnsupportedMedia, "compressed bodies are not accepted")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, s.MaxBody))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return fault.New(fault.TooLarge, fmt.Sprintf("the body is larger than %d bytes", s.MaxBody))
+		return nil, fault.New(fault.TooLarge, fmt.Sprintf("the body is larger than %d bytes", s.MaxBody))
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errSlowBody
+		return nil, errSlowBody
 	}
 	if err != nil {
-		return fault.Wrap(err, fault.Invalid, "the body could not be read")
+		return nil, fault.Wrap(err, fault.Invalid, "the body could not be read")
 	}
-	if err := strictjson.Unmarshal(body, v); err != nil {
-		return fault.Wrap(err, fault.Invalid, "Invalid JSON: "+err.Error())
-	}
-	return nil
+	return body, nil
 }
 
 // errSlowBody is answered 408: the body did not arrive within the read time-out.

@@ -26,16 +26,27 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 		"token.revoke":    s.revoke,
 
 		"service.health":   s.health,
+		"service.openapi":  s.openapi,
 		"service.identity": s.identity,
+		"service.jwks":     s.jwks,
 		"admin.identity":   s.identity,
 		"admin.redirect":   s.dashboard,
+		"admin.metrics":    s.totals,
+		"admin.audit":      s.auditPage,
 
 		"keys.list":      s.listRoots,
 		"keys.create":    s.createRoot,
 		"keys.delete":    s.deleteRoot,
+		"keys.change":    s.updateKey,
 		"clients.list":   s.listClients,
 		"clients.create": s.createClient,
 		"clients.delete": s.deleteClient,
+
+		"keys.permissions.get":    s.getPermissions,
+		"keys.permissions.change": s.changePermissions,
+
+		"sessions.list":   s.listSessions,
+		"sessions.delete": s.endSession,
 	}
 }
 

@@ -79,7 +79,7 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	f.Service = &keys.Service{
 		Store: records,
 		Issuer: &login.Issuer{
-			Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: f.clock.now,
+			Store: records, Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: f.clock.now,
 		},
 		MachineMax: year, Now: f.clock.now, Log: log,
 	}

@@ -6,6 +6,7 @@ package keys
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
@@ -17,7 +18,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
-	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
@@ -26,10 +26,15 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
-// Limits of a client key.
+// Limits of a key.
 const (
 	MinMachineLife = time.Minute
 	MaxName        = 128 // bytes
+)
+
+var (
+	errLongName     = fault.New(fault.Invalid, fmt.Sprintf("name is longer than %d bytes", MaxName))
+	errNoPermission = fault.New(fault.Invalid, "Key must have at least one permission")
 )
 
 // Service is the key administration use case. Set the exported fields before use.
@@ -41,92 +46,118 @@ type Service struct {
 	Log        *slog.Logger
 }
 
-// Listed is a key with its permissions.
-type Listed struct {
-	store.Key
-	Permissions []string
-	Valid       bool // live, and its root key too
-}
-
-// List returns all keys of a type, revoked ones included, in the order of their ids.
-func (s *Service) List(ctx context.Context, t store.KeyType) ([]Listed, error) {
-	var all []Listed
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		all = nil
-		now := s.Now()
-		live := map[string]bool{} // root keys seen
-		for k, err := range tx.Keys(t) {
-			if err != nil {
-				return err
-			}
-			item := Listed{Key: k, Valid: k.Live(now)}
-			if t == store.Client {
-				rootLive, known := live[k.RootKeyID]
-				if !known {
-					root, err := tx.Key(k.RootKeyID)
-					if err != nil && !errors.Is(err, store.ErrNotFound) {
-						return err
-					}
-					rootLive = err == nil && root.Live(now)
-					live[k.RootKeyID] = rootLive
-				}
-				item.Valid = item.Valid && rootLive
-			}
-			if item.Permissions, err = tx.Permissions(k.ID); err != nil {
-				return err
-			}
-			all = append(all, item)
-		}
-		return nil
-	})
-	return all, err
-}
-
-// RootRequest asks for a root key of an account that an administrator names.
+// RootRequest asks for a root key of an account that an administrator names or whose owner has signed for it.
 type RootRequest struct {
-	Provider  provider.Provider
-	Attempt   provider.Attempt
-	TargetURL string
+	Provider    provider.Provider
+	Attempt     provider.Attempt
+	TargetURL   string
+	Name        string
+	Permissions []string      // nil for admin
+	ExpiresIn   time.Duration // 0 for never
 }
 
-// CreateRoot adds a root key with admin rights. It reports false when a live key of that identity exists
-// already, and changes nothing then. A revoked key of that identity is a conflict: it never comes back.
+// CreateRoot adds a root key. It reports false when a live key of that identity exists already, and changes nothing
+// then. A revoked key of that identity is a conflict: it never comes back.
 func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRequest) (created bool, err error) {
 	if !caller.Rights.Admin() {
 		return false, fault.New(fault.Forbidden, "only an administrator adds root keys")
 	}
-	nodeURL, err := targetURL(r.TargetURL)
+	grant, err := s.rootGrant(caller, r)
 	if err != nil {
 		return false, err
 	}
-	proof, err := r.Provider.Enroll(ctx, r.Attempt)
-	if err != nil {
-		return false, login.Classify(err)
+	if grant.Proof, err = identify(ctx, r); err != nil {
+		return false, err
 	}
 	var key store.Key
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		created = false
-		if _, err := s.admitted(tx, caller); err != nil {
-			return err
-		}
-		existing, err := tx.Key(proof.KeyID)
-		if proof.KeyID != "" && err == nil && existing.Live(s.Now()) {
-			return nil
-		}
-		key, err = login.AddRoot(tx, login.RootGrant{
-			Provider: r.Provider.Name(), Proof: proof, Permissions: login.RootPermissions, NodeURL: nodeURL,
-			CreatedBy: caller.KeyID, Now: s.Now(),
-		})
-		created = err == nil
+		key, created, err = s.addRoot(tx, caller, grant)
 		return err
 	})
-	if errors.Is(err, store.ErrExists) {
+	switch {
+	case errors.Is(err, store.ErrExists):
 		return false, fault.Wrap(err, fault.Conflict, "a key of this account exists already or was revoked; it is not replaced")
+	case errors.Is(err, store.ErrUsed):
+		return false, fault.Wrap(err, fault.Invalid, "the challenge was used already, ask for a new one")
 	}
 	if err == nil && created {
 		s.Log.InfoContext(ctx, "root key created", "key_id", key.ID, "provider", r.Provider.Name(), "by", caller.KeyID)
 	}
 	return created, err
+}
+
+// rootGrant checks what can be checked of a request without knowing whose key it is.
+func (s *Service) rootGrant(caller *gate.Session, r RootRequest) (login.RootGrant, error) {
+	grant := login.RootGrant{
+		Provider: r.Provider.Name(), Permissions: login.RootPermissions, Name: r.Name, CreatedBy: caller.KeyID, Now: s.Now(),
+	}
+	var err error
+	if grant.NodeURL, err = targetURL(r.TargetURL); err != nil {
+		return grant, err
+	}
+	if len(r.Name) > MaxName {
+		return grant, errLongName
+	}
+	if r.Permissions != nil {
+		if grant.Permissions, err = written(r.Permissions); err != nil {
+			return grant, err
+		}
+		if len(grant.Permissions) == 0 {
+			return grant, errNoPermission
+		}
+	}
+	switch {
+	case r.ExpiresIn == 0:
+	case r.ExpiresIn < MinMachineLife:
+		return grant, fault.New(fault.Invalid, fmt.Sprintf("expires_in must be at least %d seconds", MinMachineLife/time.Second))
+	default:
+		grant.ExpiresAt = grant.Now.Add(r.ExpiresIn).Unix()
+	}
+	return grant, nil
+}
+
+// identify returns whose key is asked for: who signed, when provider_data has a signature, or else the account that it
+// names. A signature that is there is never ignored.
+func identify(ctx context.Context, r RootRequest) (provider.Proof, error) {
+	var data struct {
+		Signature *json.RawMessage `json:"signature"`
+	}
+	if len(r.Attempt.Data) > 0 {
+		if err := json.Unmarshal(r.Attempt.Data, &data); err != nil {
+			return provider.Proof{}, fault.New(fault.Invalid, "provider_data must be an object")
+		}
+	}
+	ask := r.Provider.Enroll
+	if data.Signature != nil {
+		ask = r.Provider.Authenticate
+	}
+	proof, err := ask(ctx, r.Attempt)
+	if err = login.Classify(err); fault.CodeOf(err) == fault.Unauthenticated {
+		// 401 would tell the administrator's client that its own token is no good.
+		return proof, fault.Wrap(err, fault.Invalid, fault.MessageOf(err))
+	}
+	return proof, err
+}
+
+func (s *Service) addRoot(tx *store.Tx, caller *gate.Session, grant login.RootGrant) (key store.Key, created bool, err error) {
+	by, err := s.admitted(tx, caller, adminOnly)
+	if err != nil {
+		return key, false, err
+	}
+	if err := by.mayGrant(grant.Permissions); err != nil {
+		return key, false, err
+	}
+	if c := grant.Proof.Challenge; c != nil {
+		if err := tx.UseChallenge(c.ID, c.Expires); err != nil {
+			return key, false, err
+		}
+	}
+	existing, err := tx.Key(grant.Proof.KeyID)
+	if grant.Proof.KeyID != "" && err == nil && existing.Live(s.Now()) {
+		return existing, false, nil
+	}
+	key, err = login.AddRoot(tx, grant)
+	return key, err == nil, err
 }
 
 // ClientRequest asks for a client key.
@@ -145,8 +176,7 @@ func (s *Service) CreateClient(ctx context.Context, caller *gate.Session, r Clie
 	if !caller.Rights.Admin() {
 		return login.Pair{}, fault.New(fault.Forbidden, "Token does not have admin permissions")
 	}
-	permissions, err := clientPermissions(caller, r)
-	if err != nil {
+	if _, err := clientPermissions(caller.Rights, r); err != nil {
 		return login.Pair{}, err
 	}
 	nodeURL, err := targetURL(r.TargetURL)
@@ -154,7 +184,7 @@ func (s *Service) CreateClient(ctx context.Context, caller *gate.Session, r Clie
 		return login.Pair{}, err
 	}
 	if len(r.Name) > MaxName {
-		return login.Pair{}, fault.New(fault.Invalid, fmt.Sprintf("name is longer than %d bytes", MaxName))
+		return login.Pair{}, errLongName
 	}
 	if r.ExpiresIn != 0 && (r.ExpiresIn < MinMachineLife || r.ExpiresIn > s.MachineMax) {
 		return login.Pair{}, fault.New(fault.Invalid, fmt.Sprintf("expires_in must be between %d and %d seconds",
@@ -162,27 +192,29 @@ func (s *Service) CreateClient(ctx context.Context, caller *gate.Session, r Clie
 	}
 	key := s.clientKey(caller, r, nodeURL)
 	var family store.Family
-	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		family, err = s.mint(tx, caller, key, permissions, r)
+	err = s.Issuer.Update(ctx, func(tx *store.Tx) (err error) {
+		family, err = s.mint(tx, caller, key, r)
 		return err
 	})
 	if err != nil {
 		return login.Pair{}, err
 	}
 	s.Log.InfoContext(ctx, "client key created", "key_id", key.ID, "root_key_id", key.RootKeyID, "by", caller.KeyID)
-	return s.Issuer.Sign(family)
+	return s.Issuer.Deliver(ctx, family)
 }
 
 // mint stores a client key and a session of it. What a key mints does not outlive it.
-func (s *Service) mint(
-	tx *store.Tx, caller *gate.Session, key store.Key, permissions []string, r ClientRequest,
-) (family store.Family, err error) {
-	minter, err := s.admitted(tx, caller)
+func (s *Service) mint(tx *store.Tx, caller *gate.Session, key store.Key, r ClientRequest) (family store.Family, err error) {
+	minter, err := s.admitted(tx, caller, adminOnly)
+	if err != nil {
+		return family, err
+	}
+	permissions, err := clientPermissions(minter.rights, r)
 	if err != nil {
 		return family, err
 	}
 	life := r.ExpiresIn
-	if end := minter.ExpiresAt; end != 0 && (key.ExpiresAt == 0 || key.ExpiresAt > end) {
+	if end := minter.key.ExpiresAt; end != 0 && (key.ExpiresAt == 0 || key.ExpiresAt > end) {
 		key.ExpiresAt = end
 		if life > 0 {
 			life = time.Unix(end, 0).Sub(s.Now())
@@ -230,7 +262,7 @@ func (s *Service) clientKey(caller *gate.Session, r ClientRequest, nodeURL strin
 
 // clientPermissions builds the list of a new client key: the binding to its context first, then what was asked
 // for, verbatim and in order. Whatever the caller does not hold is refused.
-func clientPermissions(caller *gate.Session, r ClientRequest) ([]string, error) {
+func clientPermissions(held gate.Rights, r ClientRequest) ([]string, error) {
 	var list []string
 	if r.ContextID != "" || r.ContextIdentity != "" {
 		bound, err := permission.Binding(r.ContextID, r.ContextIdentity)
@@ -244,7 +276,7 @@ func clientPermissions(caller *gate.Session, r ClientRequest) ([]string, error) 
 			continue
 		}
 		p, err := permission.Parse(text)
-		if err != nil || !caller.Rights.MayGrant(p) {
+		if err != nil || !held.MayGrant(p) {
 			return nil, fault.Wrap(err, fault.Invalid, "Root key does not have permission: "+html.EscapeString(text))
 		}
 		list = append(list, text)
@@ -253,29 +285,6 @@ func clientPermissions(caller *gate.Session, r ClientRequest) ([]string, error) 
 		return nil, fault.Wrap(err, fault.Invalid, err.Error())
 	}
 	return list, nil
-}
-
-// admitted repeats, in the transaction of a change, what may have happened since the request was admitted: the
-// caller's session, key or root was revoked. It returns the caller's key.
-func (s *Service) admitted(tx *store.Tx, caller *gate.Session) (store.Key, error) {
-	now := s.Now()
-	family, err := tx.Family(caller.Family)
-	if err := unlessRevoked(err, family.RevokedAt == 0); err != nil {
-		return store.Key{}, err
-	}
-	root, err := tx.Key(caller.RootID)
-	if err := unlessRevoked(err, root.Live(now)); err != nil {
-		return store.Key{}, err
-	}
-	key, err := tx.Key(caller.KeyID)
-	return key, unlessRevoked(err, key.Live(now))
-}
-
-func unlessRevoked(err error, live bool) error {
-	if errors.Is(err, store.ErrNotFound) || (err == nil && !live) {
-		return fault.New(fault.Forbidden, "the session or key of this token has been revoked").Because(identity.TokenRevoked)
-	}
-	return err
 }
 
 func targetURL(text string) (string, error) {

@@ -52,7 +52,7 @@ func TestCreateClient_PermissionsVerbatimAndInOrder(t *testing.T) {
 		if !slices.Equal(access.Permissions, tt.want) || !slices.Equal(refresh.Permissions, tt.want) || access.NodeURL != "" {
 			t.Errorf("CreateClient(%+v): tokens %+v and %+v, want %q and no node_url", tt.request, access, refresh, tt.want)
 		}
-		list, err := f.List(t.Context(), store.Client)
+		list, _, err := f.List(t.Context(), store.Client, keys.Page{})
 		i := slices.IndexFunc(list, func(k keys.Listed) bool { return k.ID == access.Sub })
 		if err != nil || i < 0 || !slices.Equal(list[i].Permissions, tt.want) || list[i].Permissions == nil {
 			t.Errorf("CreateClient(%+v): not listed with %q: %+v, %v", tt.request, tt.want, list, err)
@@ -141,7 +141,7 @@ func TestCreateClient_SameSecond(t *testing.T) {
 		}
 		subs[f.session(t, pair).KeyID] = true
 	}
-	list, err := f.List(t.Context(), store.Client)
+	list, _, err := f.List(t.Context(), store.Client, keys.Page{})
 	if err != nil || len(list) != 50 || len(subs) != 50 {
 		t.Errorf("50 mints gave %d ids and %d listed keys, %v", len(subs), len(list), err)
 	}
@@ -224,7 +224,7 @@ func TestCreateClient_ByAClientKey(t *testing.T) {
 		if _, err := f.RevokeRoot(t.Context(), other, "root"); err != nil {
 			t.Fatal(err)
 		}
-		list, err := f.List(t.Context(), store.Client)
+		list, _, err := f.List(t.Context(), store.Client, keys.Page{})
 		if err != nil || len(list) != 4 {
 			t.Fatalf("List = %+v, %v", list, err)
 		}
@@ -351,7 +351,7 @@ func TestCreateRoot(t *testing.T) {
 	if got := f.key(t, "wallet-bob"); got != wantKey {
 		t.Errorf("key %+v, want %+v", got, wantKey)
 	}
-	list, err := f.List(t.Context(), store.Root)
+	list, _, err := f.List(t.Context(), store.Root, keys.Page{})
 	if err != nil || len(list) != 2 || !slices.Equal(list[1].Permissions, []string{"admin"}) {
 		t.Errorf("List = %+v, %v, want both keys with admin", list, err)
 	}
@@ -388,7 +388,7 @@ func TestCreateRoot(t *testing.T) {
 
 func TestList(t *testing.T) {
 	f := inMemory(t)
-	if list, err := f.List(t.Context(), store.Root); err != nil || len(list) != 0 {
+	if list, _, err := f.List(t.Context(), store.Root, keys.Page{}); err != nil || len(list) != 0 {
 		t.Errorf("List of an empty store = %+v, %v", list, err)
 	}
 	admin := f.root(t, "b-root", "admin")
@@ -408,7 +408,7 @@ func TestList(t *testing.T) {
 		return nil
 	})
 	var roots []string
-	list, err := f.List(t.Context(), store.Root)
+	list, _, err := f.List(t.Context(), store.Root, keys.Page{})
 	for _, k := range list {
 		roots = append(roots, k.ID)
 	}
@@ -416,7 +416,7 @@ func TestList(t *testing.T) {
 		t.Errorf("root keys %q, %v, want %q", roots, err, wantRoots)
 	}
 	valid := map[string]bool{}
-	list, err = f.List(t.Context(), store.Client)
+	list, _, err = f.List(t.Context(), store.Client, keys.Page{})
 	for _, k := range list {
 		valid[k.ID] = k.Valid
 	}

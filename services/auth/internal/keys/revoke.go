@@ -6,20 +6,15 @@ import (
 	"strings"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
-	"github.com/calimero-network/mero-go/pkg/identity"
-	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
-// ErrLastAdmin refuses to remove the last live root key with admin rights: nobody could undo it.
-var ErrLastAdmin = fault.New(fault.Conflict, "Cannot delete the last active root key")
-
 // RevokeRoot revokes a root key, and with it its clients, and returns the time of revocation.
 func (s *Service) RevokeRoot(ctx context.Context, caller *gate.Session, id string) (revokedAt int64, err error) {
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := s.admitted(tx, caller); err != nil {
+		if _, err := s.admitted(tx, caller, deleteKeys); err != nil {
 			return err
 		}
 		k, err := tx.Key(id)
@@ -43,7 +38,7 @@ func (s *Service) RevokeRoot(ctx context.Context, caller *gate.Session, id strin
 // RevokeClient revokes a client key of the given root key and returns the time of revocation.
 func (s *Service) RevokeClient(ctx context.Context, caller *gate.Session, rootID, id string) (revokedAt int64, err error) {
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := s.admitted(tx, caller); err != nil {
+		if _, err := s.admitted(tx, caller, deleteClients); err != nil {
 			return err
 		}
 		k, err := tx.Key(id)
@@ -80,10 +75,10 @@ func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) e
 		return err
 	}
 	if !caller.Rights.Allows(deleteKeys) {
-		return fault.New(fault.Forbidden, "permission denied").Because(identity.PermissionDenied)
+		return errDenied
 	}
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := s.admitted(tx, caller); err != nil {
+		if _, err := s.admitted(tx, caller, deleteKeys); err != nil {
 			return err
 		}
 		k, err := tx.Key(id)
@@ -100,18 +95,10 @@ func (s *Service) Revoke(ctx context.Context, caller *gate.Session, id string) e
 	return err
 }
 
-var deleteKeys = permission.MustParse("keys:delete")
-
-// revoke is the one way to revoke a key: it holds the last-administrator guard.
+// revoke is the one way to revoke a key.
 func (s *Service) revoke(tx *store.Tx, caller *gate.Session, k store.Key) (int64, error) {
-	if k.Type == store.Root && k.Live(s.Now()) {
-		last, err := s.lastAdmin(tx, k.ID)
-		if err != nil {
-			return 0, err
-		}
-		if last {
-			return 0, ErrLastAdmin
-		}
+	if err := s.keepAdmin(tx, k); err != nil {
+		return 0, err
 	}
 	at, err := tx.RevokeKey(k.ID, s.Now())
 	if err != nil || k.RevokedAt != 0 {
@@ -120,34 +107,6 @@ func (s *Service) revoke(tx *store.Tx, caller *gate.Session, k store.Key) (int64
 	return at, tx.Audit(audit.Event{
 		Time: s.Now(), Action: audit.KeyRevoked, Actor: caller.KeyID, Subject: k.ID, Detail: strings.ToLower(string(k.Type)) + " key",
 	})
-}
-
-// lastAdmin reports whether id holds admin rights and no other live root key does.
-func (s *Service) lastAdmin(tx *store.Tx, id string) (bool, error) {
-	own, err := tx.Permissions(id)
-	if err != nil {
-		return false, err
-	}
-	if !permission.NewSet(own).Admin() {
-		return false, nil
-	}
-	now := s.Now()
-	for k, err := range tx.Keys(store.Root) {
-		if err != nil {
-			return false, err
-		}
-		if k.ID == id || !k.Live(now) {
-			continue
-		}
-		held, err := tx.Permissions(k.ID)
-		if err != nil {
-			return false, err
-		}
-		if permission.NewSet(held).Admin() {
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 func (s *Service) logRevoked(ctx context.Context, caller *gate.Session, id string, err error) {

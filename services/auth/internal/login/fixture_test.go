@@ -118,7 +118,7 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 	f.sessions = &gate.Sessions{Store: records, Tokens: codec, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
 	f.Service = &login.Service{
 		Store:  records,
-		Issuer: &login.Issuer{Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},
+		Issuer: &login.Issuer{Store: records, Tokens: codec, Secrets: f.secrets, AccessExpiry: accessLife, RefreshExpiry: refreshLife, Now: f.clock.now},
 		Providers: []provider.Provider{
 			wallet{f.challenges}, &password.Provider{Config: config.UserPassword{MemoryKiB: 8, Iterations: 1, MaxConcurrent: 4}, Accounts: f.account},
 		},
@@ -128,6 +128,11 @@ func newFixture(t *testing.T, db kv.DB) *fixture {
 		Now:         f.clock.now, Log: log,
 	}
 	return f
+}
+
+// gateSessions is the gate of f over other records.
+func gateSessions(f *fixture, records *store.Store) *gate.Sessions {
+	return &gate.Sessions{Store: records, Tokens: f.Issuer.Tokens, SecretEpoch: f.secrets.Epoch, Now: f.clock.now}
 }
 
 // onEachBackend runs the test on every backend.

@@ -1,6 +1,8 @@
 package login
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,6 +18,7 @@ type Pair struct{ Access, Refresh string }
 
 // Issuer makes token pairs. Set the exported fields before use.
 type Issuer struct {
+	Store         *store.Store
 	Tokens        *token.Codec
 	Secrets       *secret.Keyring
 	AccessExpiry  time.Duration
@@ -43,10 +46,11 @@ func (i *Issuer) Begin(g Grant) store.Family {
 		Created:    now.Unix(),
 		ClientName: g.ClientName,
 		Peer:       g.Peer,
+		Machine:    g.Machine > 0,
 		Number:     1,
 	}
-	f.Current = i.generation(now, g.Permissions, g.NodeURL)
-	if g.Machine > 0 {
+	f.Current = i.generation(now, f, g.Permissions, g.NodeURL)
+	if f.Machine {
 		f.Current.AccessExpiry = now.Add(g.Machine).Unix()
 		f.Current.RefreshID, f.Current.RefreshKID, f.Current.RefreshExpiry = "", "", 0
 	}
@@ -59,22 +63,79 @@ func (i *Issuer) next(f store.Family, permissions []string) store.Family {
 	f.PreviousRefreshID, f.RotatedAt, f.SuccessorPresented = f.Current.RefreshID, now.Unix(), false
 	f.LastRefresh = now.Unix()
 	f.Number++
-	f.Current = i.generation(now, permissions, f.Current.NodeURL)
+	f.Current = i.generation(now, f, permissions, f.Current.NodeURL)
 	return f
 }
 
-func (i *Issuer) generation(now time.Time, permissions []string, nodeURL string) store.Generation {
+// generation returns the next tokens of a session. None outlives the session.
+func (i *Issuer) generation(now time.Time, f store.Family, permissions []string, nodeURL string) store.Generation {
+	end := i.Store.Limits.End(f.Created, f.Machine)
 	return store.Generation{
 		AccessKID:     i.Secrets.Signing(secret.Access).ID,
 		RefreshKID:    i.Secrets.Signing(secret.Refresh).ID,
 		AccessID:      uuid.NewString(),
 		RefreshID:     uuid.NewString(),
 		IssuedAt:      now.Unix(),
-		AccessExpiry:  now.Add(i.AccessExpiry).Unix(),
-		RefreshExpiry: now.Add(i.RefreshExpiry).Unix(),
+		AccessExpiry:  min(now.Add(i.AccessExpiry).Unix(), end),
+		RefreshExpiry: min(now.Add(i.RefreshExpiry).Unix(), end),
 		Permissions:   permissions,
 		NodeURL:       nodeURL,
 	}
+}
+
+// attempts bounds how often a secret may be withdrawn under an issue before it fails.
+const attempts = 3
+
+// Update is the transaction that stores what [Issuer.Begin] made. It is run again, with another secret, when the one
+// that was chosen is withdrawn (rotated at once) before the transaction is.
+func (i *Issuer) Update(ctx context.Context, fn func(*store.Tx) error) error {
+	err := i.Store.Update(ctx, fn)
+	for range attempts - 1 {
+		if !errors.Is(err, secret.ErrRetired) {
+			break
+		}
+		i.Secrets.Settle()
+		err = i.Store.Update(ctx, fn)
+	}
+	return err
+}
+
+// Deliver signs the pair of a stored session. A secret that was withdrawn since the session was stored is replaced in
+// its record first: its tokens would be void at birth.
+func (i *Issuer) Deliver(ctx context.Context, f store.Family) (Pair, error) {
+	pair, err := i.Sign(f)
+	for range attempts - 1 {
+		if !errors.Is(err, token.ErrUnknownKID) {
+			break
+		}
+		if f, err = i.renewSecrets(ctx, f); err != nil {
+			return Pair{}, err
+		}
+		pair, err = i.Sign(f)
+	}
+	return pair, err
+}
+
+// renewSecrets gives the current generation of f secrets that sign, unless the session has gone on meanwhile.
+func (i *Issuer) renewSecrets(ctx context.Context, f store.Family) (store.Family, error) {
+	var renewed store.Family
+	err := i.Update(ctx, func(tx *store.Tx) (err error) {
+		if renewed, err = tx.Family(f.ID); err != nil {
+			return err
+		}
+		if renewed.RevokedAt != 0 || renewed.Current.AccessID != f.Current.AccessID {
+			return errEnded
+		}
+		c := &renewed.Current
+		if _, usable := i.Secrets.Lookup(secret.Access, c.AccessKID); !usable {
+			c.AccessKID = i.Secrets.Signing(secret.Access).ID
+		}
+		if _, usable := i.Secrets.Lookup(secret.Refresh, c.RefreshKID); !usable && c.RefreshID != "" {
+			c.RefreshKID = i.Secrets.Signing(secret.Refresh).ID
+		}
+		return errors.Join(i.Cover(tx, renewed), tx.SaveFamily(renewed))
+	})
+	return renewed, err
 }
 
 // Cover makes the store keep the secrets of the current generation for as long as its tokens live. Call it in

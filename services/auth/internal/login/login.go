@@ -96,7 +96,8 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 	if l.proof.Changed {
 		s.Log.InfoContext(ctx, "a password was changed; the user's other sessions are ended", "key_id", family.Key, "provider", p.Name())
 	}
-	return s.Issuer.Sign(family)
+	s.Store.Used(family, s.Now())
+	return s.Issuer.Deliver(ctx, family)
 }
 
 // enter has the provider prove the identity and begins a session of it. Errors are classified.
@@ -107,7 +108,7 @@ func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (fa
 	if err != nil {
 		return family, false, Classify(err)
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.Issuer.Update(ctx, func(tx *store.Tx) (err error) {
 		family, created, err = s.begin(tx, *l)
 		return err
 	})
@@ -148,6 +149,8 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	if errors.Is(err, store.ErrNotFound) && l.opens {
 		created = true
 		key, err = s.firstKey(tx, l)
+	} else if err == nil && l.opens {
+		err = s.promote(tx, key, l)
 	}
 	if err != nil {
 		return family, false, err
@@ -236,12 +239,34 @@ func (s *Service) firstKey(tx *store.Tx, l proven) (store.Key, error) {
 	return key, tx.Audit(audit.Event{Time: s.Now(), Action: audit.BootstrapUsed, Actor: key.ID, Subject: key.ID})
 }
 
+// promote makes the key of a known identity an administrator's, for whoever recovers with the secret of the host.
+func (s *Service) promote(tx *store.Tx, key store.Key, l proven) error {
+	switch err := s.Bootstrap.Consume(tx, l.secret); {
+	case errors.Is(err, bootstrap.ErrClosed):
+		return nil // another login has used it; this one goes on as what it is
+	case err != nil:
+		return err
+	}
+	if err := tx.SetPermissions(key.ID, RootPermissions); err != nil {
+		return err
+	}
+	return errors.Join(
+		tx.Audit(audit.Event{Time: s.Now(), Action: audit.BootstrapUsed, Actor: key.ID, Subject: key.ID}),
+		tx.Audit(audit.Event{
+			Time: s.Now(), Action: audit.PermissionsChanged, Actor: key.ID, Subject: key.ID,
+			Detail: "recovered; permissions " + permission.Join(RootPermissions),
+		}),
+	)
+}
+
 // RootGrant describes a root key to add.
 type RootGrant struct {
 	Provider    string
 	Proof       provider.Proof
 	Permissions []string
 	NodeURL     string
+	Name        string
+	ExpiresAt   int64  // Unix seconds, 0 = never
 	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
 	Actor       string // for the audit; CreatedBy, or the key itself, when empty
 	Now         time.Time
@@ -252,7 +277,7 @@ type RootGrant struct {
 func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	key := store.Key{
 		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
-		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL,
+		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL, Name: g.Name, ExpiresAt: g.ExpiresAt,
 	}
 	if key.ID == "" {
 		key.ID = randomKeyID()

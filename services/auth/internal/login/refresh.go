@@ -20,6 +20,8 @@ var (
 	errMismatch   = fault.New(fault.Unauthenticated, "access and refresh tokens do not belong to the same session")
 	errReuse      = fault.New(fault.Unauthenticated, "refresh token was used already: the session is ended").Because(identity.TokenReuse)
 	errEnded      = fault.New(fault.Unauthenticated, "the session or its key has been revoked").Because(identity.TokenRevoked)
+	errIdle       = fault.New(fault.Unauthenticated, "the session was not used for too long, log in again").Because(identity.TokenRevoked)
+	errAged       = fault.New(fault.Unauthenticated, "the session has lasted for as long as it may, log in again").Because(identity.TokenRevoked)
 	errHost       = fault.New(fault.Forbidden, "the token is not valid for this host").Because(identity.InvalidNode)
 )
 
@@ -32,14 +34,19 @@ func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pa
 	}
 	claims := verified.Claims()
 	if refusal := s.unfit(access, claims, host); refusal != nil {
-		if err := s.presented(ctx, claims); err != nil {
+		over, err := s.presented(ctx, claims)
+		switch {
+		case err != nil:
 			return Pair{}, err
+		case over != nil && errors.Is(refusal, errStillValid):
+			// The gate refuses the access token and sends its owner here: "still valid" would send it back.
+			return Pair{}, over
 		}
 		return Pair{}, refusal
 	}
 	var family store.Family
 	var refusal error
-	err = s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.Issuer.Update(ctx, func(tx *store.Tx) (err error) {
 		family, refusal, err = s.rotate(tx, claims)
 		return err
 	})
@@ -49,11 +56,8 @@ func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pa
 	case refusal != nil:
 		return Pair{}, refusal
 	}
-	pair, err := s.Issuer.Sign(family)
-	if errors.Is(err, token.ErrUnknownKID) {
-		return Pair{}, fault.Wrap(err, fault.Unauthenticated, "the secret of this session was retired, log in again")
-	}
-	return pair, err
+	s.Store.Used(family, s.Now())
+	return s.Issuer.Deliver(ctx, family)
 }
 
 // unfit returns why a good refresh token cannot be exchanged, nil when it can. An access token whose secret is
@@ -79,31 +83,30 @@ func (s *Service) unfit(access string, refresh token.Claims, host string) error 
 }
 
 // presented notes that a refresh token came, although it was refused. If it is the successor of a rotation still in
-// its grace period, the grace ends: its owner evidently has it.
-func (s *Service) presented(ctx context.Context, claims token.Claims) error {
-	ends := func(tx *store.Tx) (f store.Family, ends bool, err error) {
-		f, err = tx.Family(claims.Family)
-		if errors.Is(err, store.ErrNotFound) {
-			return f, false, nil
-		}
-		return f, err == nil && f.Current.RefreshID == claims.ID && s.inGrace(f), err
+// its grace period, the grace ends: its owner evidently has it. over says why the session has ended, nil if it goes on.
+func (s *Service) presented(ctx context.Context, claims token.Claims) (over, err error) {
+	ends := false // the grace
+	look := func(tx *store.Tx) (f store.Family, err error) {
+		f, _, over, err = s.current(tx, claims)
+		ends = over == nil && f.Current.RefreshID == claims.ID && s.inGrace(f)
+		return f, err
 	}
-	known := false // or nothing needs writing
-	err := s.Store.View(ctx, func(tx *store.Tx) (err error) {
-		_, known, err = ends(tx)
+	err = s.Store.View(ctx, func(tx *store.Tx) error {
+		_, err := look(tx)
 		return err
 	})
-	if err != nil || !known {
-		return err
+	if err != nil || !ends {
+		return over, err
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		f, still, err := ends(tx)
-		if err != nil || !still {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		f, err := look(tx)
+		if err != nil || !ends {
 			return err
 		}
 		f.SuccessorPresented = true
 		return tx.SaveFamily(f)
 	})
+	return over, err
 }
 
 func (s *Service) inGrace(f store.Family) bool {
@@ -111,24 +114,42 @@ func (s *Service) inGrace(f store.Family) bool {
 		s.Now().Sub(time.Unix(f.RotatedAt, 0)) <= s.RefreshGrace
 }
 
-// rotate decides and performs one refresh. A refusal that must be stored (the revocation of a family whose
-// token was reused) comes back as refusal with a nil error, so that the transaction commits.
-func (s *Service) rotate(tx *store.Tx, claims token.Claims) (f store.Family, refusal, err error) {
+// current returns the session of a refresh token and the present permissions of its key. over says why the session or
+// its key has ended, nil if they go on.
+func (s *Service) current(tx *store.Tx, claims token.Claims) (f store.Family, permissions []string, over, err error) {
 	f, err = tx.Family(claims.Family)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return f, errEnded, nil
+		return f, nil, errEnded, nil
 	case err != nil:
-		return f, nil, err
+		return f, nil, nil, err
 	case f.RevokedAt != 0 || f.Key != claims.Subject:
-		return f, errEnded, nil
+		return f, nil, errEnded, nil
 	}
-	permissions, err := s.liveKey(tx, f.Key)
-	if errors.Is(err, errEnded) {
-		return f, errEnded, nil
-	}
+	last, err := s.Store.LastUse(tx, f)
 	if err != nil {
-		return f, nil, err
+		return f, nil, nil, err
+	}
+	now := s.Now().Unix()
+	switch limits := s.Store.Limits; {
+	case now >= limits.End(f.Created, f.Machine):
+		return f, nil, errAged, nil
+	case now-last >= limits.Span(f.Machine):
+		return f, nil, errIdle, nil
+	}
+	permissions, err = s.liveKey(tx, f.Key)
+	if errors.Is(err, errEnded) {
+		return f, nil, errEnded, nil
+	}
+	return f, permissions, nil, err
+}
+
+// rotate decides and performs one refresh. A refusal that must be stored (the revocation of a family whose
+// token was reused) comes back as refusal with a nil error, so that the transaction commits.
+func (s *Service) rotate(tx *store.Tx, claims token.Claims) (f store.Family, refusal, err error) {
+	f, permissions, over, err := s.current(tx, claims)
+	if over != nil || err != nil {
+		return f, over, err
 	}
 	switch claims.ID {
 	case f.Current.RefreshID:

@@ -459,7 +459,7 @@ func TestRefresh_UnknownFamily(t *testing.T) {
 	f.update(t, func(tx *store.Tx) error { return tx.Put("family", fam.ID, nil) })
 	f.refused(t, "no such family", p, ended)
 	f.clock.set(start)
-	f.refused(t, "no such family, still valid", p, stillValid)
+	f.refused(t, "no such family, still valid", p, ended)
 }
 
 func TestRefresh_TakesTheKeysListOfTheMoment(t *testing.T) {

@@ -27,58 +27,16 @@ type known struct {
 // Epoch returns the current count.
 func (c *Cell) Epoch() uint64 { return c.epoch.Load() }
 
-// cells hands out the shared cell of a record. It holds cells weakly: they live as long as a cached decision
-// or a running look-up refers to them, so the table is bounded by the cache and not by the number of keys.
+// cells hands out the shared cell of a record.
 //
 // The order of events makes the missing cell safe. A look-up takes the cell before it reads the record. If a
 // change finds no cell to bump after its commit, no look-up held one, and a later look-up reads the new record.
-type cells struct{ shards [64]cellShard }
+type cells struct{ table[Cell] }
 
-// cellShard is a part of the table with a lock of its own. Only look-ups that missed the cache and changes take it.
-type cellShard struct {
-	mu    sync.Mutex
-	m     map[string]weak.Pointer[Cell]
-	limit int // at this size the dead are swept out
-}
-
-// minShard is the size up to which a shard is not worth sweeping.
-const minShard = 64
-
-var cellSeed = maphash.MakeSeed()
-
-func (c *cells) shard(id string) *cellShard {
-	return &c.shards[maphash.String(cellSeed, id)%uint64(len(c.shards))]
-}
-
-func (c *cells) get(id string) *Cell {
-	shard := c.shard(id)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if cell := shard.m[id].Value(); cell != nil {
-		return cell
-	}
-	if len(shard.m) >= shard.limit {
-		shard.sweep()
-	}
-	cell := new(Cell)
-	shard.m[id] = weak.Make(cell)
-	return cell
-}
-
-// sweep forgets the dead. As it waits until the shard has doubled, it costs each new cell two looks on average.
-func (s *cellShard) sweep() {
-	if s.m == nil {
-		s.m = make(map[string]weak.Pointer[Cell])
-	}
-	maps.DeleteFunc(s.m, func(_ string, p weak.Pointer[Cell]) bool { return p.Value() == nil })
-	s.limit = max(minShard, 2*len(s.m))
-}
+func (c *cells) get(id string) *Cell { return c.table.get(id, nil) }
 
 func (c *cells) bump(id string) {
-	shard := c.shard(id)
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if cell := shard.m[id].Value(); cell != nil {
+	if cell := c.find(id); cell != nil {
 		cell.epoch.Add(1)
 	}
 }
@@ -91,3 +49,59 @@ func (s *Store) KeyCell(id string) *Cell { return s.cells.get(cellOfKey(id)) }
 
 // FamilyCell returns the cell of a session family: revocation bumps it.
 func (s *Store) FamilyCell(id string) *Cell { return s.cells.get(cellOfFamily(id)) }
+
+// table shares one value for each id between all who ask for it, and holds it weakly: a value lives as long as a
+// cached decision or a running look-up refers to it, so the table is bounded by the cache and not by the number of
+// keys.
+type table[T any] struct{ shards [64]shard[T] }
+
+// shard is a part of the table with a lock of its own. Only look-ups that missed the cache and changes take it.
+type shard[T any] struct {
+	mu    sync.Mutex
+	m     map[string]weak.Pointer[T]
+	limit int // at this size the dead are swept out
+}
+
+// minShard is the size up to which a shard is not worth sweeping.
+const minShard = 64
+
+var tableSeed = maphash.MakeSeed()
+
+func (t *table[T]) shard(id string) *shard[T] {
+	return &t.shards[maphash.String(tableSeed, id)%uint64(len(t.shards))]
+}
+
+// get returns the value of id. If there is none it becomes fresh, or a zero value when fresh is nil.
+func (t *table[T]) get(id string, fresh *T) *T {
+	shard := t.shard(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if value := shard.m[id].Value(); value != nil {
+		return value
+	}
+	if len(shard.m) >= shard.limit {
+		shard.sweep()
+	}
+	if fresh == nil {
+		fresh = new(T)
+	}
+	shard.m[id] = weak.Make(fresh)
+	return fresh
+}
+
+// find returns the value of id, nil if nobody holds one.
+func (t *table[T]) find(id string) *T {
+	shard := t.shard(id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.m[id].Value()
+}
+
+// sweep forgets the dead. As it waits until the shard has doubled, it costs each new value two looks on average.
+func (s *shard[T]) sweep() {
+	if s.m == nil {
+		s.m = make(map[string]weak.Pointer[T])
+	}
+	maps.DeleteFunc(s.m, func(_ string, p weak.Pointer[T]) bool { return p.Value() == nil })
+	s.limit = max(minShard, 2*len(s.m))
+}

@@ -36,7 +36,14 @@ func TestCells_ExactlyTheChangesThatTakeRights(t *testing.T) {
 			_, err := tx.RevokeFamilies("a", start)
 			return err
 		}, []string{"family fam"}},
-		{"set permissions", func(tx *store.Tx) error { return tx.SetPermissions("a", []string{"blob"}) }, []string{"key a"}},
+		{"set permissions", func(tx *store.Tx) error { return tx.SetPermissions("a", []string{"blob"}) }, []string{"key a", "key b", "key c"}},
+		{"set permissions that hold what was minted", func(tx *store.Tx) error { return tx.SetPermissions("a", []string{"admin", "blob"}) }, []string{"key a"}},
+		{"let a key expire", func(tx *store.Tx) error {
+			return tx.ChangeKey(store.Key{V: 1, ID: "b", Type: store.Client, RootKeyID: "root", MintedBy: "a", ExpiresAt: 99})
+		}, []string{"key b", "key c"}},
+		{"rename a key", func(tx *store.Tx) error {
+			return tx.ChangeKey(store.Key{V: 1, ID: "b", Type: store.Client, RootKeyID: "root", MintedBy: "a", Name: "n"})
+		}, []string{"key b"}},
 		{"revoke a key", func(tx *store.Tx) error {
 			_, err := tx.RevokeKey("a", start)
 			return err

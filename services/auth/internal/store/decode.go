@@ -128,14 +128,25 @@ func (s *scan) skip() {
 }
 
 func (s *scan) scalar() {
-	switch c := s.peek(); {
-	case c == '"':
+	switch s.peek() {
+	case '"':
 		s.text()
-	case c == 't' && len(s.rest) >= 4 && string(s.rest[:4]) == "true":
-		s.rest = s.rest[4:]
+	case 't':
+		s.yes()
 	default:
 		s.number()
 	}
+}
+
+// yes reads true; false is never written.
+func (s *scan) yes() bool {
+	const word = "true"
+	if len(s.rest) < len(word) || string(s.rest[:len(word)]) != word {
+		s.odd = true
+		return false
+	}
+	s.rest = s.rest[len(word):]
+	return true
 }
 
 // peek returns the next byte, 0 at the end.
@@ -155,6 +166,12 @@ func decodeLiveFamily(raw []byte) (*LiveFamily, error) {
 			f.Key = string(s.text())
 		case "revoked_at":
 			f.Revoked = s.number()
+		case "created":
+			f.Created = s.number()
+		case "last_refresh":
+			f.Refreshed = s.number()
+		case "machine":
+			f.Machine = s.yes()
 		default:
 			s.skip()
 		}

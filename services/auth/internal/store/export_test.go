@@ -1,5 +1,7 @@
 package store
 
+import "github.com/calimero-network/mero-go/services/auth/internal/kv"
+
 // Cells returns how many names the table of cells holds.
 func Cells(s *Store) int {
 	n := 0
@@ -21,3 +23,9 @@ func SweepCells(s *Store) {
 		shard.mu.Unlock()
 	}
 }
+
+// Queued returns how many uses wait to be saved.
+func Queued(s *Store) int64 { return s.uses.length.Load() }
+
+// New returns a store over db without opening it.
+func New(db kv.DB) *Store { return &Store{db: db} }

@@ -1,9 +1,6 @@
 package store
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -31,6 +28,7 @@ type Family struct {
 	LastRefresh int64      `json:"last_refresh,omitempty"`
 	ClientName  string     `json:"client_name,omitempty"`
 	Peer        string     `json:"peer,omitempty"`
+	Machine     bool       `json:"machine,omitempty"` // one access token of its own life, and no refresh token
 	Number      uint64     `json:"gen"`
 	Current     Generation `json:"cur"`
 
@@ -83,20 +81,16 @@ func (tx *Tx) RevokeFamily(id string, now time.Time) error {
 
 // RevokeFamilies ends all sessions of a key and returns how many were live.
 func (tx *Tx) RevokeFamilies(key string, now time.Time) (int, error) {
-	var ids []string
-	for name := range tx.Scan(bucketKeyFamilies, key+":") {
-		ids = append(ids, name[len(key)+1:])
+	families, err := tx.Families(key)
+	if err != nil {
+		return 0, err
 	}
 	ended := 0
-	for _, id := range ids {
-		f, err := tx.Family(id)
-		if err != nil {
-			return 0, err
-		}
+	for _, f := range families {
 		if f.RevokedAt != 0 {
 			continue
 		}
-		if err := tx.RevokeFamily(id, now); err != nil {
+		if err := tx.RevokeFamily(f.ID, now); err != nil {
 			return 0, err
 		}
 		ended++
@@ -104,51 +98,22 @@ func (tx *Tx) RevokeFamilies(key string, now time.Time) (int, error) {
 	return ended, nil
 }
 
-// over reports whether nothing of the family can be used any more.
-func (f Family) over(now time.Time) bool {
-	return max(f.Current.RefreshExpiry, f.Current.AccessExpiry) < now.Unix()
+// Families returns all sessions of a key that are stored, ended ones included, in the order of their ids.
+func (tx *Tx) Families(key string) ([]Family, error) {
+	var ids []string
+	for name := range tx.Scan(bucketKeyFamilies, key+":") {
+		ids = append(ids, name[len(key)+1:])
+	}
+	families := make([]Family, 0, len(ids))
+	for _, id := range ids {
+		f, err := tx.Family(id)
+		if err != nil {
+			return nil, err
+		}
+		families = append(families, f)
+	}
+	return families, nil
 }
 
-// SweepFamilies deletes the families whose last token expired before now and reports how many it deleted. It looks
-// at those whose id starts with prefix, and only deleting them takes a write transaction, so that a sweep in
-// slices never holds up a login.
-func (s *Store) SweepFamilies(ctx context.Context, now time.Time, prefix string) (int, error) {
-	var dead []string
-	err := s.View(ctx, func(tx *Tx) error {
-		for id, raw := range tx.Scan(bucketFamily, prefix) {
-			var f Family
-			if err := json.Unmarshal(raw, &f); err != nil {
-				return fmt.Errorf("decode family:%s: %w", id, err)
-			}
-			if f.over(now) {
-				dead = append(dead, id)
-			}
-		}
-		return nil
-	})
-	if err != nil || len(dead) == 0 {
-		return 0, err
-	}
-	deleted := 0
-	err = s.Update(ctx, func(tx *Tx) error {
-		deleted = 0
-		for _, id := range dead {
-			f, err := tx.Family(id)
-			if errors.Is(err, ErrNotFound) || (err == nil && !f.over(now)) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if err := tx.Put(bucketFamily, id, nil); err != nil {
-				return fmt.Errorf("delete family:%s: %w", id, err)
-			}
-			if err := tx.Put(bucketKeyFamilies, f.Key+":"+id, nil); err != nil {
-				return fmt.Errorf("delete index of family:%s: %w", id, err)
-			}
-			deleted++
-		}
-		return nil
-	})
-	return deleted, err
-}
+// Expires returns when the last token of the family expires, in Unix seconds.
+func (f Family) Expires() int64 { return max(f.Current.RefreshExpiry, f.Current.AccessExpiry) }

@@ -1,13 +1,14 @@
 package store
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
 
@@ -30,6 +31,7 @@ type Key struct {
 	ExpiresAt int64   `json:"expires_at,omitempty"` // Unix seconds, 0 = never
 	NodeURL   string  `json:"node_url,omitempty"`   // scheme://host[:port] that the key is bound to
 	CreatedBy string  `json:"created_by,omitempty"` // key id of the administrator who added it
+	Name      string  `json:"name,omitempty"`       // for people
 
 	// Root keys.
 	PublicKey  string `json:"public_key,omitempty"`
@@ -37,7 +39,6 @@ type Key struct {
 
 	// Client keys.
 	RootKeyID string `json:"root_key_id,omitempty"`
-	Name      string `json:"name,omitempty"`
 	Machine   bool   `json:"machine,omitempty"`   // has one long-lived access token and no refresh token
 	MintedBy  string `json:"minted_by,omitempty"` // the client key whose token asked for this key
 }
@@ -144,11 +145,39 @@ func (tx *Tx) minted(id string) ([]Key, error) {
 	return keys, nil
 }
 
-// Keys yields all keys of a type in the order of their ids. A record that does not decode ends the loop with
-// its error.
-func (tx *Tx) Keys(t KeyType) iter.Seq2[Key, error] {
+// ChangeKey stores a key whose name or expiry is another than before. What its tokens minted does not outlive it.
+func (tx *Tx) ChangeKey(k Key) error {
+	for pending := []Key{k}; len(pending) > 0; {
+		k, pending = pending[0], pending[1:]
+		if err := put(tx.Tx, bucketOf(k.Type), k.ID, k); err != nil {
+			return err
+		}
+		tx.touched = append(tx.touched, cellOfKey(k.ID))
+		if k.ExpiresAt == 0 {
+			continue
+		}
+		minted, err := tx.minted(k.ID)
+		if err != nil {
+			return err
+		}
+		for _, m := range minted {
+			if m.ExpiresAt == 0 || m.ExpiresAt > k.ExpiresAt {
+				m.ExpiresAt = k.ExpiresAt
+				pending = append(pending, m)
+			}
+		}
+	}
+	return nil
+}
+
+// Keys yields all keys of a type in the order of their ids. A record that does not decode ends the loop with its
+// error.
+func (tx *Tx) Keys(t KeyType) iter.Seq2[Key, error] { return tx.KeysAfter(t, "") }
+
+// KeysAfter is [Tx.Keys] for the keys whose id comes after the given one.
+func (tx *Tx) KeysAfter(t KeyType, after string) iter.Seq2[Key, error] {
 	return func(yield func(Key, error) bool) {
-		for id, raw := range tx.Scan(bucketOf(t), "") {
+		for id, raw := range tx.scanAfter(bucketOf(t), after) {
 			var k Key
 			if err := json.Unmarshal(raw, &k); err != nil {
 				yield(Key{}, fmt.Errorf("decode %s key %s: %w", t, id, err))
@@ -157,6 +186,31 @@ func (tx *Tx) Keys(t KeyType) iter.Seq2[Key, error] {
 			k.ID = id
 			if !yield(k, nil) {
 				return
+			}
+		}
+	}
+}
+
+// idBytes are the bytes of a key id, in their order.
+const idBytes = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+
+// scanAfter yields the pairs of a bucket of key ids that come after one of them. The storage scans by prefix alone, so
+// this goes through the prefixes of that id from the longest to none and takes what branches off above it.
+func (tx *Tx) scanAfter(bucket, id string) iter.Seq2[string, []byte] {
+	if id == "" {
+		return tx.Scan(bucket, "")
+	}
+	return func(yield func(string, []byte) bool) {
+		for n := len(id); n >= 0; n-- {
+			for i := range len(idBytes) {
+				if n < len(id) && idBytes[i] <= id[n] {
+					continue
+				}
+				for key, raw := range tx.Scan(bucket, id[:n]+idBytes[i:i+1]) {
+					if !yield(key, raw) {
+						return
+					}
+				}
 			}
 		}
 	}
@@ -184,10 +238,35 @@ func (tx *Tx) Permissions(id string) ([]string, error) {
 	return r.Permissions, nil
 }
 
-// SetPermissions replaces the permissions of an existing key.
+// SetPermissions replaces the permissions of an existing key. What its tokens minted never holds more than it does, so
+// the lists of those keys are narrowed to it; widening it gives them nothing.
 func (tx *Tx) SetPermissions(id string, permissions []string) error {
-	tx.touched = append(tx.touched, cellOfKey(id))
-	return tx.putPermissions(id, permissions)
+	type change struct {
+		id   string
+		list []string
+	}
+	for pending := []change{{id, permissions}}; len(pending) > 0; {
+		var c change
+		c, pending = pending[0], pending[1:]
+		if err := tx.putPermissions(c.id, c.list); err != nil {
+			return err
+		}
+		tx.touched = append(tx.touched, cellOfKey(c.id))
+		minted, err := tx.minted(c.id)
+		if err != nil {
+			return err
+		}
+		for _, m := range minted {
+			held, err := tx.Permissions(m.ID)
+			if err != nil {
+				return err
+			}
+			if narrowed := permission.Effective(held, c.list); !slices.Equal(narrowed, permission.Effective(held)) {
+				pending = append(pending, change{m.ID, narrowed})
+			}
+		}
+	}
+	return nil
 }
 
 func (tx *Tx) putPermissions(id string, permissions []string) error {
@@ -230,33 +309,4 @@ func (tx *Tx) UseChallenge(id string, expires time.Time) error {
 		return fmt.Errorf("read challenge:%s: %w", id, err)
 	}
 	return put(tx.Tx, bucketChallenge, id, expires.Unix())
-}
-
-// SweepChallenges deletes the used challenges that expired before now and reports how many it deleted.
-func (s *Store) SweepChallenges(ctx context.Context, now time.Time) (int, error) {
-	var dead []string
-	err := s.View(ctx, func(tx *Tx) error {
-		for id, raw := range tx.Scan(bucketChallenge, "") {
-			var exp int64
-			if err := json.Unmarshal(raw, &exp); err != nil {
-				return fmt.Errorf("decode challenge:%s: %w", id, err)
-			}
-			if exp < now.Unix() {
-				dead = append(dead, id)
-			}
-		}
-		return nil
-	})
-	if err != nil || len(dead) == 0 {
-		return 0, err
-	}
-	err = s.Update(ctx, func(tx *Tx) error {
-		for _, id := range dead {
-			if err := tx.Put(bucketChallenge, id, nil); err != nil {
-				return fmt.Errorf("delete challenge:%s: %w", id, err)
-			}
-		}
-		return nil
-	})
-	return len(dead), err
 }

@@ -12,8 +12,14 @@ import (
 
 // LiveFamily is what a decision needs to know of a session family.
 type LiveFamily struct {
+	ID      string `json:"-"`
 	Key     string `json:"key"` // id of the key that it belongs to
 	Revoked int64  `json:"revoked_at"`
+	Created int64  `json:"created"`
+	Machine bool   `json:"machine"`
+
+	Refreshed int64 `json:"last_refresh"`
+	Use       *Use  `json:"-"` // shared with everybody who uses the session
 }
 
 // LiveKey is what a decision needs to know of a key. It is shared between decisions; do not change it.
@@ -79,7 +85,7 @@ func (s *Store) Live(ctx context.Context, family, key string) (Live, error) {
 	l.Key, _ = known.(*LiveKey)
 	if l.Family == nil || l.Key == nil {
 		err := s.View(ctx, func(tx *Tx) (err error) {
-			if l.Family, err = tx.liveFamily(family); err != nil {
+			if l.Family, err = s.liveFamily(tx, family); err != nil {
 				return err
 			}
 			l.Key, err = tx.liveKey(key)
@@ -110,7 +116,7 @@ func (s *Store) Live(ctx context.Context, family, key string) (Live, error) {
 	return l, nil
 }
 
-func (tx *Tx) liveFamily(id string) (*LiveFamily, error) {
+func (s *Store) liveFamily(tx *Tx, id string) (*LiveFamily, error) {
 	raw, err := tx.raw(bucketFamily, id)
 	if err != nil {
 		return nil, err
@@ -119,7 +125,9 @@ func (tx *Tx) liveFamily(id string) (*LiveFamily, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s:%s: %w", bucketFamily, id, err)
 	}
-	return f, nil
+	f.ID = strings.Clone(id) // not the whole token that it is cut from
+	f.Use, err = s.use(tx, f)
+	return f, err
 }
 
 func (tx *Tx) liveKey(id string) (*LiveKey, error) {

@@ -24,6 +24,9 @@ var (
 	ErrExists   = errors.New("record exists already")
 	ErrUsed     = errors.New("challenge was used already")
 	ErrNewer    = errors.New("the store was written by a newer version")
+
+	// ErrUnavailable is a failure of the store itself: nothing is wrong with what was asked, and trying again may help.
+	ErrUnavailable = errors.New("the store is unavailable")
 )
 
 // Buckets, one per prefix of the documented key names.
@@ -33,7 +36,9 @@ const (
 	bucketRootClients = "root_clients" // root_clients:{root}:{client}
 	bucketMinted      = "minted"       // minted:{minting client}:{client}
 	bucketPermissions = "permissions"  // permissions:{id}
+	bucketKeyUsed     = "key_used"     // key_used:{id} = Unix seconds
 	bucketFamily      = "family"       // family:{fam}
+	bucketFamilyUsed  = "session_used" // session_used:{fam} = Unix seconds
 	bucketKeyFamilies = "key_families" // key_families:{key}:{fam}
 	bucketChallenge   = "challenge"    // challenge:{jti}
 	bucketAccount     = "account"      // account:{provider}:{name}
@@ -46,16 +51,18 @@ const schema = 1
 
 // Store is the record store. Its methods are safe for concurrent use.
 type Store struct {
-	Audit *audit.Log // of this store; see [Tx.Audit]
+	Limits Limits     // of sessions; set before use
+	Audit  *audit.Log // of this store; see [Tx.Audit]
 
 	db    kv.DB
 	cells cells
+	uses  uses
 }
 
 // Open returns the store over db, writing the format number into a fresh one. A store of a newer format is
 // refused with [ErrNewer].
 func Open(ctx context.Context, db kv.DB) (*Store, error) {
-	s := &Store{db: db, Audit: audit.New(db)}
+	s := &Store{db: db, Audit: audit.New(db), uses: uses{due: make(chan struct{}, 1)}}
 	err := db.Update(ctx, func(tx kv.Tx) error {
 		var found struct {
 			V int `json:"v"`
@@ -80,8 +87,10 @@ func Open(ctx context.Context, db kv.DB) (*Store, error) {
 
 // Tx is a transaction over the typed records.
 type Tx struct {
-	kv.Tx
+	kv.Tx   // the storage below
+	storage storage
 	touched []string // cells to bump after the commit
+	err     error    // of the function
 
 	audit           *audit.Log
 	peer, requestID string // of the request that the transaction serves
@@ -102,32 +111,73 @@ func (tx *Tx) Audit(e audit.Event) error {
 	return err
 }
 
-// View runs fn on a stable snapshot.
+// View runs fn on a stable snapshot. A failure that is not fn's is [ErrUnavailable].
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
-	return s.db.View(ctx, func(tx kv.Tx) error { return fn(&Tx{Tx: tx}) })
+	t := new(Tx)
+	err := s.db.View(ctx, func(tx kv.Tx) error {
+		t.storage.Tx, t.Tx = tx, &t.storage
+		t.err = fn(t)
+		return t.err
+	})
+	return t.failure(err)
 }
 
 // Update runs fn in one transaction and, when it is committed, bumps the cells of what fn took rights from.
-// fn may run more than once; see [kv.DB].
+// fn may run more than once; see [kv.DB]. A failure that is not fn's is [ErrUnavailable].
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	var touched []string
-	var events []audit.Event
+	t := new(Tx)
 	peer, requestID := reqctx.Peer(ctx), reqctx.RequestID(ctx)
 	err := s.db.Update(ctx, func(tx kv.Tx) error {
-		t := &Tx{Tx: tx, audit: s.Audit, peer: peer, requestID: requestID}
-		err := fn(t)
-		touched, events = t.touched, t.events
-		return err
+		*t = Tx{Tx: &t.storage, storage: storage{tx}, audit: s.Audit, peer: peer, requestID: requestID}
+		t.err = fn(t)
+		return t.err
 	})
 	// Even after an error: if the commit failed half-way for a reason that only a restart would tell, a
 	// needless bump costs one look-up, a missing one would serve a revoked key.
-	for _, id := range touched {
+	for _, id := range t.touched {
 		s.cells.bump(id)
 	}
 	if err == nil {
-		s.Audit.Committed(events...)
+		s.Audit.Committed(t.events...)
 	}
-	return err
+	return t.failure(err)
+}
+
+// failure returns what a transaction ended with: the error of its function, or that of the store.
+func (tx *Tx) failure(err error) error {
+	if err == nil || tx.err != nil && errors.Is(err, tx.err) {
+		return err
+	}
+	return unavailable(err)
+}
+
+// storage marks the failures of a transaction, whoever below it or beside it reads and writes.
+type storage struct{ kv.Tx }
+
+func (s *storage) Get(bucket, key string) ([]byte, error) {
+	value, err := s.Tx.Get(bucket, key)
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		err = unavailable(err)
+	}
+	return value, err
+}
+
+func (s *storage) Put(bucket, key string, value []byte) error {
+	if err := s.Tx.Put(bucket, key, value); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// unavailable marks an error of the storage as one that has nothing to do with what was asked. A caller that left and a
+// mistake of this program are no such errors.
+func unavailable(err error) error {
+	for _, other := range []error{context.Canceled, context.DeadlineExceeded, kv.ErrKey, kv.ErrReadOnly, kv.ErrScanning} {
+		if errors.Is(err, other) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 func get(tx kv.Tx, bucket, key string, into any) error {

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+	"github.com/calimero-network/mero-go/services/auth/internal/kv/memory"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
@@ -157,4 +160,153 @@ func (r *refreshing) Update(ctx context.Context, fn func(kv.Tx) error) error {
 		before()
 	}
 	return r.DB.Update(ctx, fn)
+}
+
+// batches records how many records each transaction of a sweep deletes.
+type batches struct {
+	kv.DB
+	largest atomic.Int64
+	count   atomic.Int64
+}
+
+type deletes struct {
+	kv.Tx
+	n int64
+}
+
+func (d *deletes) Put(bucket, key string, value []byte) error {
+	if value == nil {
+		d.n++
+	}
+	return d.Tx.Put(bucket, key, value)
+}
+
+func (b *batches) Update(ctx context.Context, fn func(kv.Tx) error) error {
+	return b.DB.Update(ctx, func(tx kv.Tx) error {
+		d := &deletes{Tx: tx}
+		err := fn(d)
+		if d.n > 0 {
+			b.count.Add(1)
+			b.largest.Store(max(b.largest.Load(), d.n)) // updates run one after the other
+		}
+		return err
+	})
+}
+
+// A sweep of many records never keeps anybody waiting for more than a small transaction, and takes the dead alone while
+// others write, use challenges and refresh.
+func TestSweep_ManyRecordsBesideWriters(t *testing.T) {
+	onEachBackend(t, func(t *testing.T, db kv.DB) {
+		counted := &batches{DB: db}
+		s := open(t, counted)
+		const dead, alive, each = 1500, 500, 3 // records of a family
+		at := start.Unix()
+		family := func(i int, exp int64) store.Family {
+			return store.Family{ID: fmt.Sprintf("%02x-%d", i%256, i), Key: "k", Current: store.Generation{RefreshExpiry: exp}}
+		}
+		for first := 0; first < dead+alive; first += 500 {
+			update(t, s, func(tx *store.Tx) error {
+				for i := first; i < first+500; i++ {
+					exp := at - 1
+					if i >= dead {
+						exp = at + 100
+					}
+					if err := errors.Join(tx.CreateFamily(family(i, exp)), tx.UseChallenge(fmt.Sprint("c", i), time.Unix(exp, 0))); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		counted.largest.Store(0)
+		counted.count.Store(0)
+		var writers sync.WaitGroup
+		var stop atomic.Bool
+		var written atomic.Int64
+		for w := range 4 {
+			writers.Go(func() {
+				for i := 0; !stop.Load(); i++ {
+					err := s.Update(context.Background(), func(tx *store.Tx) error {
+						f, err := tx.Family(family(dead+(i*4+w)%alive, 0).ID)
+						if err != nil {
+							return err
+						}
+						f.Number++
+						return errors.Join(tx.SaveFamily(f), tx.UseChallenge(fmt.Sprintf("w%d-%d", w, i), time.Unix(at+100, 0)))
+					})
+					if err != nil {
+						t.Errorf("a writer beside the sweep: %v", err)
+						return
+					}
+					written.Add(1)
+				}
+			})
+		}
+		challenges, err := s.SweepChallenges(t.Context(), start)
+		families := 0
+		for slice := range 256 {
+			n, sweepErr := s.SweepFamilies(t.Context(), start, fmt.Sprintf("%02x", slice))
+			families += n
+			err = errors.Join(err, sweepErr)
+		}
+		stop.Store(true)
+		writers.Wait()
+		if err != nil || challenges != dead || families != dead {
+			t.Errorf("%d challenges and %d families were swept, %v, want %d each", challenges, families, err, dead)
+		}
+		if n := counted.largest.Load(); n > each*256 {
+			t.Errorf("one transaction deleted %d records, want at most %d", n, each*256)
+		}
+		if n := counted.count.Load(); n < dead/256 {
+			t.Errorf("only %d transactions", n)
+		}
+		if got := len(bucket(t, db, "family")); got != alive {
+			t.Errorf("%d families are left, want %d", got, alive)
+		}
+		if got := len(bucket(t, db, "key_families")); got != alive {
+			t.Errorf("%d families are indexed, want %d", got, alive)
+		}
+		if got := int64(len(bucket(t, db, "challenge"))); got != alive+written.Load() {
+			t.Errorf("%d challenges are left, want %d", got, alive+written.Load())
+		}
+	})
+}
+
+// More dead than one sweep remembers go with the next.
+func TestSweep_Continues(t *testing.T) {
+	s := open(t, closing(t, memory.New()))
+	const dead = 1<<14 + 100
+	update(t, s, func(tx *store.Tx) error {
+		for i := range dead {
+			if err := tx.UseChallenge(strconv.Itoa(i), start.Add(-time.Second)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, want := range []int{1 << 14, 100, 0} {
+		if got, err := s.SweepChallenges(t.Context(), start); got != want || err != nil {
+			t.Errorf("swept %d, %v, want %d", got, err, want)
+		}
+	}
+}
+
+// One record that does not decode is reported and keeps nobody else from being swept.
+func TestSweep_BrokenRecord(t *testing.T) {
+	db := closing(t, memory.New())
+	s := open(t, db)
+	update(t, s, func(tx *store.Tx) error {
+		for _, id := range []string{"a", "b", "c"} {
+			if err := errors.Join(tx.UseChallenge(id, start.Add(-time.Second)), tx.CreateFamily(store.Family{ID: id, Key: "k"})); err != nil {
+				return err
+			}
+		}
+		return errors.Join(tx.Put("challenge", "b", []byte("{")), tx.Put("family", "b", []byte("[]")))
+	})
+	if n, err := s.SweepChallenges(t.Context(), start); n != 2 || err == nil || !strings.Contains(err.Error(), "challenge:b") {
+		t.Errorf("SweepChallenges = %d, %v", n, err)
+	}
+	if n, err := s.SweepFamilies(t.Context(), start, ""); n != 2 || err == nil || !strings.Contains(err.Error(), "family:b") {
+		t.Errorf("SweepFamilies = %d, %v", n, err)
+	}
 }

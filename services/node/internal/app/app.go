@@ -4,7 +4,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -51,7 +50,7 @@ type App struct {
 	log     *slog.Logger
 	health  *health.Node
 	api     *httpapi.API
-	keys    *assertion.File // nil if no assertions are checked
+	keys    *gateKeys // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
 	metrics netip.AddrPort
@@ -181,10 +180,10 @@ func (a *App) guard(o Options) (*guard.Guard, error) {
 	if g.Bind, err = assertion.ParseBind(s.Proxy.AssertionBind); err != nil {
 		return nil, err
 	}
-	if a.keys, err = assertion.Open(o.Home.Path(s.Proxy.AssertionKeyFile), o.Now); err != nil {
-		return nil, fmt.Errorf("server.proxy.assertion_key_file: %w", err)
+	if a.keys, err = openGateKeys(s.Proxy, o); err != nil {
+		return nil, err
 	}
-	g.Assertions = a.keys
+	g.Assertions = a.keys.verifier
 	return g, nil
 }
 
@@ -198,7 +197,7 @@ func (a *App) MetricsAddr() netip.AddrPort { return a.metrics }
 func (a *App) Reload(ctx context.Context) error {
 	var errs []error
 	if a.keys != nil {
-		errs = append(errs, a.keys.Reload())
+		errs = append(errs, a.keys.reload())
 	}
 	if a.api.Certificate != nil {
 		errs = append(errs, a.api.Certificate.Reload(ctx))
@@ -212,6 +211,8 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "node is up", "version", buildinfo.String(), "peer_id", a.cfg.Identity.PeerID,
 		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "tls", a.api.Certificate != nil, "metrics", a.cfg.Server.MetricsAddr)
 	a.warn(ctx)
+	stopKeys := a.keys.follow(ctx, a.log)
+	defer stopKeys()
 	a.health.Set(health.Ready)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)

@@ -189,6 +189,7 @@ func TestContract_InstallByURL(t *testing.T) {
 	}
 	wrong := id.ID{1}.String()
 	expect(t, post("/install-application", body("/a.mpk", `,"hash":"`+wrong+`"`)), 400, `{"error":"blob hash mismatch"}`)
+	expect(t, post("/install-application", body("/a.mpk", `,"hash":"`+id.ID{}.String()+`"`)), 400, `{"error":"blob hash mismatch"}`)
 	expect(t, post("/install-application", body("/absent", "")), 503, `{"error":"the download failed: the server answers 404"}`)
 	expect(t, get("/applications"), 200, `{"data":{"apps":[]}}`)
 	if got := n.files(t); got != 0 {

@@ -133,6 +133,25 @@ func (s *Service) Versions(ctx context.Context, app id.ID) ([]Application, error
 	return all, nil
 }
 
+// Inventory returns the versions of all applications, without superseded ones, in the order of the applications' ids.
+func (s *Service) Inventory(ctx context.Context) ([]Application, error) {
+	all := []Application{}
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		for app, err := range tx.Applications() {
+			if err != nil {
+				return err
+			}
+			versions, err := collect(tx.ApplicationVersions(app.ID))
+			if err != nil {
+				return err
+			}
+			all = append(all, versions...)
+		}
+		return nil
+	})
+	return slices.DeleteFunc(all, func(a Application) bool { return a.Superseded }), err
+}
+
 func collect(seq iter.Seq2[Application, error]) ([]Application, error) {
 	all := []Application{}
 	for a, err := range seq {

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -540,6 +541,50 @@ func TestUninstall_KeepsUploadedBlobs(t *testing.T) {
 		}
 		f.empty(t, name)
 	}
+}
+
+// Whatever the order in which installations and removals of one application come, its blobs and its entry agree.
+func TestConcurrentInstallAndUninstall(t *testing.T) {
+	f := open(t)
+	var paths []string
+	for i := range 3 {
+		paths = append(paths, f.write(t, fmt.Sprintf("%d.mpk", i), pack(t, fmt.Sprintf("1.%d.0", i%2), fmt.Sprint("module ", i), signer(1))))
+	}
+	var wg sync.WaitGroup
+	for worker := range 6 {
+		wg.Go(func() {
+			for round := range 6 {
+				app, err := f.InstallPath(t.Context(), paths[(worker+round)%len(paths)], application.Options{})
+				if err != nil {
+					t.Errorf("install: %v", err)
+				}
+				if (worker+round)%2 == 0 {
+					if err := f.Uninstall(t.Context(), app.ID); err != nil && !errors.Is(err, application.ErrNotFound) {
+						t.Errorf("uninstall: %v", err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	all, err := f.Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if wasm, err := f.Module(t.Context(), a.Wasm); err != nil || !bytes.HasPrefix(wasm, bundle.ModuleHeader) {
+			t.Errorf("module of %s: %q, %v", a.Version, wasm, err)
+		}
+	}
+	if blobs, err := f.Blobs.List(t.Context()); err != nil || len(blobs) != 2*len(all) {
+		t.Errorf("%d blobs for %d versions, %v", len(blobs), len(all), err)
+	}
+	if len(all) > 0 {
+		if err := f.Uninstall(t.Context(), all[0].ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.empty(t, "the last removal")
 }
 
 func BenchmarkInstall(b *testing.B) {

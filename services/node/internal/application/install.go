@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
@@ -67,6 +68,7 @@ func (s *Service) InstallURL(ctx context.Context, raw string, o Options) (Applic
 // InstallPath installs a bundle or a bare module from a file of this machine, which must be a regular one below one of
 // the configured directories. It is only read. Otherwise it is [Service.InstallURL].
 func (s *Service) InstallPath(ctx context.Context, path string, o Options) (Application, error) {
+	path = filepath.Clean(path)
 	f, err := s.openFile(path)
 	if err != nil {
 		return Application{}, err

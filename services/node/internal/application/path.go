@@ -10,13 +10,12 @@ import (
 	"syscall"
 )
 
-// openFile opens a file that may be installed. Links are followed as long as they stay below the same directory. What
+// openFile opens a file that may be installed, by its clean path. Links are followed as long as they stay below the same directory. What
 // lies outside gets the same error whether it exists or not.
 func (s *Service) openFile(path string) (*os.File, error) {
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 		return nil, fmt.Errorf("%w: want an absolute path", ErrPath)
 	}
-	path = filepath.Clean(path)
 	for _, root := range s.Paths {
 		if rel, err := filepath.Rel(root, path); err == nil && filepath.IsLocal(rel) {
 			return openBelow(root, path)

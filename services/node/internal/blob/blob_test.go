@@ -509,7 +509,7 @@ func TestConcurrentPutAndDeleteOfTheSameContent(t *testing.T) {
 	}
 }
 
-// heapReader yields size bytes, never the same chunk twice, and notes the live heap after every 16 MiB.
+// heapReader yields size bytes, never the same chunk twice, and notes the live heap after every 8 MiB.
 type heapReader struct {
 	size, done int64
 	peak       uint64
@@ -519,7 +519,7 @@ func (r *heapReader) Read(p []byte) (int, error) {
 	if r.done == r.size {
 		return 0, io.EOF
 	}
-	if r.done%(16*blob.ChunkSize) == 0 {
+	if r.done%(8*blob.ChunkSize) == 0 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -541,8 +541,8 @@ func TestPut_MemoryDoesNotGrowWithTheBlob(t *testing.T) {
 		}
 		return r.peak
 	}
-	if small, large := peak(blob.ChunkSize), peak(96*blob.ChunkSize); large > small+8*blob.ChunkSize {
-		t.Errorf("live heap while 1 MiB comes in: %d bytes, 96 MiB: %d", small, large)
+	if small, large := peak(blob.ChunkSize), peak(48*blob.ChunkSize); large > small+8*blob.ChunkSize {
+		t.Errorf("live heap while 1 MiB comes in: %d bytes, 48 MiB: %d", small, large)
 	}
 }
 

@@ -323,7 +323,7 @@ func TestInspect_Limits(t *testing.T) {
 	for i := range many {
 		many[i] = file(strconv.Itoa(i), "")
 	}
-	bomb := make([]entry, 9)
+	bomb := make([]entry, 5)
 	for i := range bomb {
 		bomb[i] = file(strconv.Itoa(i), strings.Repeat("\x00", 2<<20))
 	}

@@ -108,7 +108,7 @@ func readInstall(c *call, required string) (installRequest, application.Options,
 		}
 		return nil
 	}}
-	if hash != (id.ID{}) {
+	if r.Hash != nil && *r.Hash != "" {
 		o.Hash = &hash
 	}
 	return r, o, nil

@@ -21,23 +21,12 @@ func flat[T any](c *call, members map[string]T) error {
 
 // installed returns the versions of applications with a package that the caller's bindings leave in reach.
 func (a *API) installed(c *call) ([]application.Application, error) {
-	all, err := a.Apps.List(c.ctx())
+	all, err := a.Apps.Inventory(c.ctx())
 	if err != nil {
 		return nil, err
 	}
 	who := caller.From(c.ctx())
-	var found []application.Application
-	for _, app := range all {
-		if app.Package == "" || !who.MayUse(app.ID) {
-			continue
-		}
-		versions, err := a.Apps.Versions(c.ctx(), app.ID)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, versions...)
-	}
-	return found, nil
+	return slices.DeleteFunc(all, func(app application.Application) bool { return app.Package == "" || !who.MayUse(app.ID) }), nil
 }
 
 func (a *API) listPackages(c *call) error {
