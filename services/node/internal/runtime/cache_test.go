@@ -271,11 +271,11 @@ func TestDroppedModulesAreReleased(t *testing.T) {
 	before := settled(t)
 	held := load(0)
 	one := settled(t) - before
-	for i := range 20 {
+	for i := range 12 {
 		load(i + 1)
 	}
 	if rest := settled(t) - before; one < 20_000 || rest > 5*one {
-		t.Errorf("%d bytes of machine code after 20 modules of %d", rest, one)
+		t.Errorf("%d bytes of machine code after 12 modules of %d", rest, one)
 	}
 	if _, err := e.Run(t.Context(), held, runtime.Call{Method: "run"}); err != nil {
 		t.Errorf("the module that is held: %v", err)
