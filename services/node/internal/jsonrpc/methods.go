@@ -44,6 +44,12 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 	if c.Context, err = h.resolve(ctx, alias.Context, id.ID{}, "contextId", context); err != nil {
 		return nil, err
 	}
+	if executor != "" || len(names) > 0 {
+		// The names of a context are for those who may call it.
+		if err := h.Contexts.Admits(ctx, c); err != nil {
+			return nil, err
+		}
+	}
 	if executor != "" {
 		if c.Executor, err = h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", executor); err != nil {
 			return nil, err
