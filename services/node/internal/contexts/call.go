@@ -117,7 +117,9 @@ func (m *Manager) Admits(ctx context.Context, c Call) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	_, _, err = admitted(ctx, c, x)
+	if _, _, err = admitted(ctx, c, x); errors.Is(err, ErrUninitialized) {
+		err = nil
+	}
 	return err
 }
 
