@@ -26,10 +26,13 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 		"token.revoke":    s.revoke,
 
 		"service.health":   s.health,
+		"service.openapi":  s.openapi,
 		"service.identity": s.identity,
 		"service.jwks":     s.jwks,
 		"admin.identity":   s.identity,
 		"admin.redirect":   s.dashboard,
+		"admin.metrics":    s.totals,
+		"admin.audit":      s.auditPage,
 
 		"keys.list":      s.listRoots,
 		"keys.create":    s.createRoot,

@@ -179,6 +179,7 @@ func TestExecute_RightsOfTheCaller(t *testing.T) {
 		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"set"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[EMPTY,,get]", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
 		{"context[UNKNOWN],context:execute", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
+		{"admin", `{"contextId":"EMPTY","method":"get","executorPublicKey":"ZERO"}`, refused("EMPTY", "ZERO")},
 		// The names within a context are for those who may call it.
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","executorPublicKey":"guess"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","substitute":["guess"]}`, refused("EMPTY", "ZERO")},

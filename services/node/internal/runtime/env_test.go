@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -765,4 +766,17 @@ func TestDocument(t *testing.T) {
 	step(nodeB, func(g *guest) {
 		g.fails(runtime.ErrUnsupported, "the state is not that of a single document", "persist_root_state", g.desc("x"), 0, 0)
 	})
+}
+
+// docs/applications.md names every function that the host has.
+func TestEveryFunctionIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../../../docs/applications.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range runtime.EnvFunctions() {
+		if !bytes.Contains(page, []byte("`"+f.Name+"(")) {
+			t.Errorf("docs/applications.md does not name %s", f.Name)
+		}
+	}
 }
