@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -33,13 +35,35 @@ type tokenPair struct {
 // errLost says that no complete answer came.
 var errLost = errors.New("the answer was lost")
 
-func buildBinary(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "mero-auth")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../cmd/mero-auth")
+// built is the binary, made once for all tests that run it.
+var built = sync.OnceValues(func() (path string, err error) {
+	if buildDir, err = os.MkdirTemp("", "mero-auth-test"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(buildDir, "mero-auth")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", path, "../../cmd/mero-auth")
 	build.Env = append(build.Environ(), "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+var buildDir string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if buildDir != "" {
+		_ = os.RemoveAll(buildDir) // in a directory for what is temporary
+	}
+	os.Exit(code)
+}
+
+func buildBinary(t *testing.T) string {
+	t.Helper()
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

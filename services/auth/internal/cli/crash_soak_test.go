@@ -8,10 +8,15 @@ import (
 	"time"
 )
 
-// TestKill9_RestoreSoak and TestKill9_MasterSoak kill more often, with another seed each time.
+// TestKill9_RestoreSoak, TestKill9_MasterSoak and TestKill9_RotationSoak kill more often, TestFlippedBytes_Soak damages
+// more bytes, with another seed each time.
 func TestKill9_RestoreSoak(t *testing.T) { killRestores(t, uint64(time.Now().UnixNano()), 60, 40_000) }
 
 func TestKill9_MasterSoak(t *testing.T) { killMasterChanges(t, uint64(time.Now().UnixNano()), 300) }
+
+func TestKill9_RotationSoak(t *testing.T) { killRotations(t, uint64(time.Now().UnixNano()), 200) }
+
+func TestFlippedBytes_Soak(t *testing.T) { flipBytes(t, uint64(time.Now().UnixNano()), 50) }
 
 // TestKill9_Soak repeats the crash test with other seeds for MERO_SOAK (a duration such as 10m, one minute without it).
 func TestKill9_Soak(t *testing.T) {

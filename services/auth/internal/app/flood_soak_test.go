@@ -1,0 +1,8 @@
+//go:build soak
+
+package app_test
+
+import "testing"
+
+// TestFlood_Soak floods with a thousand connections, and challenges and addresses by the hundred thousand.
+func TestFlood_Soak(t *testing.T) { flood(t, 1000, 300_000) }

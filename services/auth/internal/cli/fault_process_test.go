@@ -1,0 +1,390 @@
+package cli_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Faults by their number in the list of docs/testing.md, with the real binary. The list names the others.
+
+// kids runs `secrets list` on a store that is not in use and returns the kid of every secret with its kind.
+func (c *crash) kids(t *testing.T) (kids []string, stderr string, err error) {
+	t.Helper()
+	stdout, stderr, err := c.run(t, "secrets", "list", "--json")
+	if err != nil {
+		return nil, stderr, err
+	}
+	var listed []struct{ Kind, KID string }
+	if err := json.Unmarshal([]byte(stdout), &listed); err != nil {
+		t.Fatalf("secrets list: %v: %s", err, stdout)
+	}
+	for _, s := range listed {
+		kids = append(kids, s.Kind+" "+s.KID)
+	}
+	slices.Sort(kids)
+	return kids, stderr, nil
+}
+
+// 6: one byte of any page of the store flips. It is refused, or it opens with the secrets that it had: never with new
+// ones.
+func TestFlippedByteInEachPage(t *testing.T) {
+	t.Parallel()
+	flipBytes(t, 3, 1)
+}
+
+func flipBytes(t *testing.T, seed uint64, rounds int) {
+	t.Helper()
+	c := newCrash(t, buildBinary(t), seed, 1)
+	c.stop()
+	path := filepath.Join(storagePath(c.env), "auth.db")
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, err := c.kids(t)
+	if err != nil || len(want) < 4 {
+		t.Fatalf("secrets of the good store: %q, %v", want, err)
+	}
+	random := rand.New(rand.NewPCG(seed, 0))
+	refused, opened := 0, 0
+	for at := range rounds * len(good) / os.Getpagesize() {
+		page := at * os.Getpagesize() % len(good)
+		damaged := bytes.Clone(good)
+		used := len(bytes.TrimRight(good[page:page+os.Getpagesize()], "\x00"))
+		if used == 0 {
+			continue
+		}
+		at := page + random.IntN(used)
+		damaged[at] ^= 1 << random.IntN(8)
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, stderr, err := c.kids(t)
+		switch {
+		case err == nil && slices.Equal(got, want):
+			opened++
+		case err == nil:
+			t.Errorf("byte %d: it opens with the secrets %q, want %q", at, got, want)
+		case stderr == "" || strings.Contains(stderr, "goroutine"):
+			t.Errorf("byte %d: %v without a word, or with a panic: %s", at, err, stderr)
+		default:
+			refused++
+		}
+	}
+	if refused == 0 || opened == 0 {
+		t.Errorf("%d refused, %d opened: the test has lost its sense", refused, opened)
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start(t)
+	if status, err := c.call("GET", "/auth/validate", c.admin.Access, nil, nil); status != http.StatusOK {
+		t.Errorf("the good file again: %d %v", status, err)
+	}
+}
+
+// 7 and 9: what is no store, or one that another process has, is refused within five seconds, and left as it is.
+func TestStoresThatAreNone(t *testing.T) {
+	t.Parallel()
+	c := newCrash(t, buildBinary(t), 4, 1)
+	path := filepath.Join(storagePath(c.env), "auth.db")
+	refused := func(what string, words ...string) {
+		t.Helper()
+		began := time.Now()
+		_, stderr, err := c.run(t, "serve")
+		exited, isExit := errors.AsType[*exec.ExitError](err)
+		if !isExit || exited.ExitCode() != 1 || time.Since(began) > 6*time.Second || strings.Contains(stderr, "goroutine") {
+			t.Errorf("%s: %v after %v\n%s", what, err, time.Since(began), stderr)
+		}
+		for _, word := range words {
+			if !strings.Contains(stderr, word) {
+				t.Errorf("%s: the error does not say %q: %s", what, word, stderr)
+			}
+		}
+	}
+	refused("a second process", "auth.db", "another process")
+	if status, err := c.call("GET", "/auth/validate", c.admin.Access, nil, nil); status != http.StatusOK {
+		t.Errorf("the first process after the second: %d %v", status, err)
+	}
+	c.stop()
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := len(bytes.TrimRight(good, "\x00")) // the file is larger than what it holds
+	for what, content := range map[string][]byte{
+		"an empty file": {}, "half a file": good[:used/2], "all but the last page": good[:used-os.Getpagesize()], "a page": good[:os.Getpagesize()], "text": []byte(strings.Repeat("not a store\n", 1000)),
+		"zeros": make([]byte, len(good)), "both meta pages damaged": slices.Concat(bytes.Repeat([]byte{0xff}, 2*os.Getpagesize()), good[2*os.Getpagesize():]),
+	} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(what, "auth.db")
+		if is, err := os.ReadFile(path); err != nil || !bytes.Equal(is, content) {
+			t.Errorf("%s: the refused file was changed, %v", what, err)
+		}
+	}
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	refused("a directory", "auth.db")
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, good, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	c.start(t)
+	if status, err := c.call("GET", "/auth/validate", c.admin.Access, nil, nil); status != http.StatusOK {
+		t.Errorf("the good file again: %d %v", status, err)
+	}
+}
+
+// 2: the service dies somewhere in the rotation of its secrets. It starts with secrets that are whole, and no token in
+// its grace is refused.
+func TestKill9_DuringRotation(t *testing.T) {
+	t.Parallel()
+	killRotations(t, 9, 8)
+}
+
+func killRotations(t *testing.T, seed uint64, kills int) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 0))
+	c := newCrash(t, buildBinary(t), seed, 1)
+	pairs := []tokenPair{c.admin}
+	completed := 0
+	for range kills {
+		var stop atomic.Bool
+		rotating, done := make(chan struct{}), make(chan int, 1)
+		go func() {
+			n := 0
+			defer func() { done <- n }()
+			close(rotating)
+			for !stop.Load() { // through the running service; once that is gone, on its store
+				cmd := exec.CommandContext(context.WithoutCancel(t.Context()), c.binary, "secrets", "rotate", "--kind", "access")
+				if cmd.Env = c.env; cmd.Run() == nil {
+					n++
+				}
+			}
+		}()
+		<-rotating
+		timer := time.NewTimer(time.Duration(20+random.IntN(150)) * time.Millisecond)
+		<-timer.C
+		c.stop()
+		stop.Store(true)
+		completed += <-done
+		c.start(t)
+		for i, pair := range pairs {
+			if status, err := c.call("GET", "/auth/validate", pair.Access, nil, nil); status != http.StatusOK {
+				t.Fatalf("a token of before kill %d: %d %v", i, status, err)
+			}
+			if _, status, err := c.refresh(pair); status != http.StatusOK {
+				t.Fatalf("the refresh of a token of before kill %d: %d %v", i, status, err)
+			}
+		}
+		pairs = nil
+		for range 2 {
+			var pair tokenPair
+			if status, err := c.call("POST", "/auth/token", "", login("worker-0", ""), &pair); status != http.StatusOK {
+				t.Fatalf("login: %d %v", status, err)
+			}
+			pairs = append(pairs, pair)
+		}
+	}
+	if completed == 0 {
+		t.Error("no rotation was completed")
+	}
+}
+
+// limited is a process with its own limits, whose log may hold what it likes.
+type limited struct {
+	cmd       *exec.Cmd
+	data      string
+	operators string
+	ended     chan error
+}
+
+func startLimited(t *testing.T, env []string, name string, args ...string) *limited {
+	t.Helper()
+	p := &limited{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), name, args...), ended: make(chan error, 1)}
+	p.cmd.Env = env
+	stderr, err := p.cmd.StderrPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, read := make(chan [2]string, 1), make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			var line struct {
+				Message string `json:"msg"`
+				Data    string `json:"listen_addr"`
+				Admin   string `json:"admin_addr"`
+			}
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "mero-auth is up" {
+				up <- [2]string{line.Data, line.Admin}
+			}
+		}
+	}()
+	go func() {
+		<-read
+		p.ended <- p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended
+		<-read
+	})
+	select {
+	case addresses := <-up:
+		p.data, p.operators = addresses[0], addresses[1]
+	case <-read:
+		t.Fatal("the service did not start")
+	}
+	return p
+}
+
+// 15: with 64 file descriptors and more connections than that, whoever has one is served, nobody gets in who should not,
+// and when the flood is over everything is as before.
+func TestFileDescriptorsRunOut(t *testing.T) {
+	t.Parallel()
+	c := newCrash(t, buildBinary(t), 5, 1)
+	c.stop()
+	p := startLimited(t, c.env, "/bin/sh", "-c", `ulimit -n 64 && exec "$0" serve`, c.binary)
+	transport := &http.Transport{MaxIdleConnsPerHost: 1}
+	defer transport.CloseIdleConnections()
+	early := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	ask := func(client *http.Client, token string) (int, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.data+"/auth/validate", http.NoBody)
+		if err != nil {
+			return 0, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		res, err := client.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		return res.StatusCode, errors.Join(err, res.Body.Close())
+	}
+	if status, err := ask(early, c.admin.Access); status != http.StatusOK || err != nil {
+		t.Fatalf("before: %d %v", status, err)
+	}
+	var flood []net.Conn
+	for range 150 {
+		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", p.data)
+		if err != nil {
+			break // the queue is full, too
+		}
+		flood = append(flood, conn)
+		if _, err := io.WriteString(conn, "POST /auth/refresh HTTP/1.1\r\n"); err != nil {
+			break
+		}
+	}
+	if len(flood) < 64 {
+		t.Fatalf("%d connections: too few to show anything", len(flood))
+	}
+	for token, want := range map[string]int{c.admin.Access: http.StatusOK, "garbage": http.StatusUnauthorized, c.admin.Refresh: http.StatusUnauthorized} {
+		if status, err := ask(early, token); status != want || err != nil {
+			t.Errorf("on a connection of before: %d %v, want %d", status, err, want)
+		}
+	}
+	for _, conn := range flood {
+		_ = conn.Close() // the service may have closed it
+	}
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		late := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		status, err := ask(late, c.admin.Access)
+		if status == http.StatusOK && err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after the flood: %d %v", status, err)
+		}
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// 15: a stop answers the requests that run, takes no new ones, and loses nothing that was answered.
+func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
+	t.Parallel()
+	c := newCrash(t, buildBinary(t), 6, 1)
+	c.stop()
+	p := startLimited(t, c.env, c.binary, "serve")
+	raw, err := json.Marshal(login("worker-0", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := fmt.Sprintf("POST /auth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(raw))
+	var running []net.Conn
+	for range 8 {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", p.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write(append([]byte(head), raw[:len(raw)-1]...)); err != nil {
+			t.Fatal(err)
+		}
+		running = append(running, conn)
+	}
+	// The service has read the heads when it has answered a question that came after them.
+	if res, err := http.Get("http://" + p.operators + "/readyz"); err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("readyz: %v", err)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var pairs []tokenPair
+	for i, conn := range running {
+		if _, err := conn.Write(raw[len(raw)-1:]); err != nil {
+			t.Errorf("request %d was cut: %v", i, err)
+			continue
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			continue // closed before it was taken: nothing was promised
+		}
+		var body struct{ Data tokenPair }
+		err = json.NewDecoder(res.Body).Decode(&body)
+		if err = errors.Join(err, res.Body.Close()); err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("request %d: %d, %v", i, res.StatusCode, err)
+			continue
+		}
+		pairs = append(pairs, body.Data)
+	}
+	if err := <-p.ended; err != nil {
+		t.Errorf("stop: %v, want exit code 0", err)
+	}
+	if len(pairs) == 0 {
+		t.Error("no request that ran was answered")
+	}
+	c.start(t)
+	for i, pair := range pairs {
+		if status, err := c.call("GET", "/auth/validate", pair.Access, nil, nil); status != http.StatusOK {
+			t.Errorf("what answer %d promised: %d %v", i, status, err)
+		}
+	}
+}
