@@ -42,16 +42,24 @@ func build(t *testing.T) string {
 	return bin
 }
 
-// process is a running merod in auth mode none.
+// process is a running merod.
 type process struct {
-	cmd *exec.Cmd
-	url string
+	cmd  *exec.Cmd
+	base string // its address as a URL, without a path
+	url  string // of its blobs
 }
 
+// start runs a node in auth mode none.
 func start(t *testing.T, bin, home string) *process {
 	t.Helper()
+	return startWith(t, bin, home, "MEROD_SERVER__AUTH_MODE=none")
+}
+
+// startWith runs a node with settings from the environment.
+func startWith(t *testing.T, bin, home string, environ ...string) *process {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), bin, "--home", home, "--node", "n", "run", "--init")
-	cmd.Env = append(os.Environ(), "MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/0")
+	cmd.Env = append(append(os.Environ(), "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/0"), environ...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +77,8 @@ func start(t *testing.T, bin, home string) *process {
 			Listen []string
 		}
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "node is up" {
-			p.url = "http://" + line.Listen[0] + "/admin-api/blobs"
+			p.base = "http://" + line.Listen[0]
+			p.url = p.base + "/admin-api/blobs"
 			break
 		}
 	}
