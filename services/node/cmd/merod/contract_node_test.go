@@ -78,6 +78,9 @@ func (g *group) restart(t *testing.T) {
 	g.process = startWith(owner, g.bin, g.home, g.environ...)
 }
 
+// asItIs follows no redirect.
+func asItIs(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
 // never is the end of a token that outlives the test.
 var never = time.Unix(4102444800, 0)
 
@@ -450,9 +453,9 @@ func (g *group) sse(t *testing.T, key, last string) *sse {
 		cancel()
 		t.Fatal(err)
 	}
-	s := &sse{answer: answer{res, ""}, t: t, lines: bufio.NewScanner(res.Body)}
-	s.leave = func() { cancel(); _ = res.Body.Close() }
-	t.Cleanup(s.leave)
+	leave := func() { cancel(); _ = res.Body.Close() }
+	t.Cleanup(leave)
+	s := &sse{answer: answer{res, ""}, t: t, lines: bufio.NewScanner(res.Body), leave: leave}
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("GET /sse: %s", res.Status)
 	}

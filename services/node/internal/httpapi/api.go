@@ -242,11 +242,13 @@ func (a *API) handlers() map[string]handler {
 		"packages.versions":              a.packageVersions,
 		"packages.latest":                a.latestVersion,
 
-		"blobs.put":    a.putBlob,
-		"blobs.list":   a.listBlobs,
-		"blobs.get":    a.getBlob,
-		"blobs.info":   a.blobInfo,
-		"blobs.delete": a.deleteBlob,
+		"blobs.put":      a.putBlob,
+		"blobs.add-file": a.addBlobFile,
+		"blobs.add-url":  a.addBlobURL,
+		"blobs.list":     a.listBlobs,
+		"blobs.get":      a.getBlob,
+		"blobs.info":     a.blobInfo,
+		"blobs.delete":   a.deleteBlob,
 
 		"contexts.list":                a.listContexts,
 		"contexts.create":              a.createContext,
