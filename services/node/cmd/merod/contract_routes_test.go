@@ -208,14 +208,15 @@ func (g *group) world(t *testing.T) (named func(string) string) {
 // everything is what clients can see of a node.
 func (g *group) everything(t *testing.T) string {
 	t.Helper()
-	all := g.state(t, g.made.ContextID)
+	var all strings.Builder
+	all.WriteString(g.state(t, g.made.ContextID))
 	for _, path := range []string{
 		"/applications", "/packages", "/contexts", "/blobs", "/groups", "/namespaces", "/alias/list/context", "/alias/list/application",
 		"/alias/list/identity/" + g.made.ContextID, "/contexts/" + g.made.ContextID + "/identities",
 	} {
-		all += g.get(t, path).body
+		all.WriteString(g.get(t, path).body)
 	}
-	return all
+	return all.String()
 }
 
 // Every documented route has its row: what is served answers, also to an empty request, what comes later says 501, and
