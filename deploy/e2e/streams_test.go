@@ -26,7 +26,6 @@ func (s *site) dial(t *testing.T, target string, headers ...string) (net.Conn, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -36,9 +35,13 @@ func (s *site) dial(t *testing.T, target string, headers ...string) (net.Conn, *
 	from := bufio.NewReader(conn)
 	res, err := http.ReadResponse(from, nil)
 	if err != nil {
+		conn.Close()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = res.Body.Close() })
+	t.Cleanup(func() { // the connection first: to close the body of a stream is to wait for its end
+		conn.Close()
+		res.Body.Close()
+	})
 	return conn, from, res
 }
 
@@ -105,7 +108,7 @@ func (s socket) ask(t *testing.T, message any) reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frame := []byte{0x81, 0x80 | 126, 0, 0, 0, 0, 0, 0} // masked with zeros
+	frame := []byte{0x81, 0x80 | 126, 0, 0, 0, 0, 0, 0}      // masked with zeros
 	binary.BigEndian.PutUint16(frame[2:], uint16(len(text))) //nolint:gosec // the tests' messages are short
 	if _, err := s.Write(append(frame, text...)); err != nil {
 		t.Fatal(err)
