@@ -96,6 +96,34 @@ func TestStreamsThroughTheProxyEndWithTheToken(t *testing.T) {
 	}
 }
 
+// A revoked token opens and asks for nothing more. The node behind a proxy hears of no revocation, so that a stream that is
+// open then ends with the life of its token, at the latest.
+func TestRevokedTokenOpensNoStreamAndKeepsNoneBeyondItsLife(t *testing.T) {
+	t.Parallel()
+	s := scenario(t)
+	r := s.room(t, s.installSample(t))
+	key := s.shortLived(t, "context:execute["+r.ID+"]")
+	ws, sse := s.socket(t, key), s.events(t, key, "")
+	s.call(t, "POST", "/admin/revoke", s.admin, map[string]string{"client_id": claims(t, key).Subject}).want(t, http.StatusOK)
+
+	refused(t, s.call(t, "POST", "/jsonrpc", key, r.execution("", "get", `{"key":"a"}`)), revokedToken)
+	refused(t, s.call(t, "POST", "/sse/subscription", key, subscription(sse.session, r.ID)), revokedToken)
+	refused(t, s.call(t, "GET", "/sse?token="+key, "", nil), revokedToken)
+	if _, status := s.handshake(t, key); status != http.StatusUnauthorized {
+		t.Errorf("a revoked token opens a WebSocket: %d", status)
+	}
+	if got := ws.closed(t); got != "token_expired" && got != "token_revoked" {
+		t.Errorf("WebSocket closed with %q", got)
+	}
+	var end struct{ Type, Reason string }
+	if sse.next(t, &end); end.Type != "close" {
+		t.Errorf("SSE ends with %+v", end)
+	}
+	if late := time.Since(time.Unix(claims(t, key).Expires, 0)); late > shortExpiry {
+		t.Errorf("the streams ended %s after their token", late)
+	}
+}
+
 func TestBlobInRangesThroughTheProxy(t *testing.T) {
 	t.Parallel()
 	s := scenario(t)
