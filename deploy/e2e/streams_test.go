@@ -108,8 +108,8 @@ func (s socket) ask(t *testing.T, message any) reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frame := []byte{0x81, 0x80 | 126, 0, 0, 0, 0, 0, 0}      // masked with zeros
-	binary.BigEndian.PutUint16(frame[2:], uint16(len(text))) //nolint:gosec // the tests' messages are short
+	frame := []byte{0x81, 0x80 | 126, 0, 0, 0, 0, 0, 0} // masked with zeros
+	binary.BigEndian.PutUint16(frame[2:], uint16(len(text)))
 	if _, err := s.Write(append(frame, text...)); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func (m mutation) text() string {
 	event := m.Result.Data.Events[0]
 	data := make([]byte, len(event.Data))
 	for i, b := range event.Data {
-		data[i] = byte(b) //nolint:gosec // the node lists bytes
+		data[i] = byte(b)
 	}
 	return m.Result.Context + " " + event.Kind + " " + string(data)
 }
