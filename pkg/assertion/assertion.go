@@ -22,6 +22,16 @@
 //
 // [Ring] holds the keys, [File] a ring that is kept in a file which gate and node share; [Create] makes that
 // file.
+//
+// Version 2 is for nodes that must not hold a key that signs:
+//
+//	v2.<kid>.<exp>.<signature>
+//
+// kid is the first 8 hex characters of the SHA-256 of the public key, signature the unpadded base64url of the
+// Ed25519 signature (RFC 8032) over the same bytes as in version 1, label included: the keys of the two versions
+// are made apart and sign nothing else. [SigningKey] signs, [KeySet] verifies, [Published] is a key set that the
+// gate publishes as a JSON Web Key Set. A verifier knows one version, chosen by whoever made it; the header never
+// chooses (RFC 8725 section 3.1).
 package assertion
 
 import (
@@ -53,10 +63,12 @@ const (
 
 	macText      = 43 // unpadded base64 of a SHA-256
 	maxExpDigits = 12 // the year 33658; keeps the arithmetic on times free of overflow
+
+	prefixLen = len(version) + 1 + kidLen + 1 + maxExpDigits + 1
 )
 
-// MaxLen is the length of the longest assertion in bytes.
-const MaxLen = len(version) + 1 + kidLen + 1 + maxExpDigits + 1 + macText
+// MaxLen is the length of the longest assertion of version 1 in bytes.
+const MaxLen = prefixLen + macText
 
 // Bind says what an assertion is tied to. Gate and node must be configured alike.
 type Bind uint8
@@ -108,11 +120,18 @@ type scratch struct {
 
 // compute leaves the MAC of the claim in s.sum.
 func (s *scratch) compute(c *Claim, exp string) {
+	s.buf = c.append(s.buf[:0], exp)
+	s.mac.Reset()
+	s.mac.Write(s.buf)
+	s.mac.Sum(s.sum[:0])
+}
+
+// append appends the bytes that are signed.
+func (c *Claim) append(b []byte, exp string) []byte {
 	method, target := c.Method, c.Target
 	if c.Bind == BindIdentity {
 		method, target = "", ""
 	}
-	b := s.buf[:0]
 	b = appendField(b, label)
 	b = appendField(b, c.Bind.String())
 	b = appendField(b, c.Key)
@@ -120,11 +139,7 @@ func (s *scratch) compute(c *Claim, exp string) {
 	b = appendField(b, c.Expires)
 	b = appendField(b, method)
 	b = appendField(b, target)
-	b = appendField(b, exp)
-	s.buf = b
-	s.mac.Reset()
-	s.mac.Write(b)
-	s.mac.Sum(s.sum[:0])
+	return appendField(b, exp)
 }
 
 func appendField(b []byte, s string) []byte {
@@ -139,23 +154,28 @@ func (r *Ring) Sign(c Claim, exp time.Time) string {
 	s := k.pool.Get().(*scratch)
 	defer k.pool.Put(s)
 	var out [MaxLen]byte
-	b := append(out[:0], version...)
-	b = append(b, '.')
-	b = append(b, k.ID()...)
-	b = append(b, '.')
-	at := len(b)
-	b = strconv.AppendInt(b, exp.Unix(), 10)
+	b, at := appendPrefix(out[:0], version, k.ID(), exp)
 	s.compute(&c, string(b[at:]))
 	b = append(b, '.')
 	b = base64.RawURLEncoding.AppendEncode(b, s.sum[:])
 	return string(b)
 }
 
+// appendPrefix appends <version>.<kid>.<exp> and returns where exp begins.
+func appendPrefix(b []byte, version, kid string, exp time.Time) (out []byte, at int) {
+	b = append(b, version...)
+	b = append(b, '.')
+	b = append(b, kid...)
+	b = append(b, '.')
+	return strconv.AppendInt(b, exp.Unix(), 10), len(b)
+}
+
 // Verify checks that header is an assertion for the claim by one of the ring's keys, that it ended no longer
 // than leeway before now, and that it ends no later than maxTTL and leeway after now. It returns nil or an
 // error that wraps one of the package's sentinels; for the two about time it says by how much.
 func (r *Ring) Verify(header string, c Claim, now time.Time, leeway, maxTTL time.Duration) error {
-	p, err := parse(header)
+	var mac [sha256.Size]byte
+	p, err := parse(header, version, mac[:])
 	if err != nil {
 		return err
 	}
@@ -166,10 +186,15 @@ func (r *Ring) Verify(header string, c Claim, now time.Time, leeway, maxTTL time
 	s := k.pool.Get().(*scratch)
 	defer k.pool.Put(s)
 	s.compute(&c, p.expText)
-	if !hmac.Equal(s.sum[:], p.mac[:]) {
+	if !hmac.Equal(s.sum[:], mac[:]) {
 		return ErrBadMAC
 	}
-	// Only a signed expiry is worth reporting: an unsigned one is whatever the sender wrote.
+	return p.timely(now, leeway, maxTTL)
+}
+
+// timely judges the expiry of an assertion whose signature is good: an unsigned one is whatever the sender wrote,
+// and not worth reporting.
+func (p parsed) timely(now time.Time, leeway, maxTTL time.Duration) error {
 	exp := time.Unix(p.exp, 0)
 	if late := now.Sub(exp); late > leeway {
 		return fmt.Errorf("%w %s ago (leeway %s)", ErrExpired, late, leeway)
@@ -185,40 +210,39 @@ type parsed struct {
 	kid     string
 	expText string
 	exp     int64
-	mac     [sha256.Size]byte
 }
 
-// parse reads the one spelling of an assertion.
-func parse(header string) (parsed, error) {
+// parse reads the one spelling of an assertion of a version, whose last part fills proof.
+func parse(header, version string, proof []byte) (parsed, error) {
 	var p parsed
 	if header == "" {
 		return p, ErrMissing
 	}
-	if len(header) > MaxLen {
+	proofText := base64.RawURLEncoding.EncodedLen(len(proof))
+	if len(header) > prefixLen+proofText {
 		return p, ErrMalformed
 	}
-	rest, ok := strings.CutPrefix(header, version+".")
-	if !ok {
+	rest, ok := strings.CutPrefix(header, version)
+	if !ok || rest == "" || rest[0] != '.' {
 		return p, ErrMalformed
 	}
-	p.kid, rest, ok = strings.Cut(rest, ".")
+	p.kid, rest, ok = strings.Cut(rest[1:], ".")
 	if !ok || !validKid(p.kid) {
 		return p, ErrMalformed
 	}
-	var mac string
-	p.expText, mac, ok = strings.Cut(rest, ".")
-	if !ok || !canonicalDecimal(p.expText) || len(mac) != macText {
+	var text string
+	p.expText, text, ok = strings.Cut(rest, ".")
+	if !ok || !canonicalDecimal(p.expText) || len(text) != proofText {
 		return p, ErrMalformed
 	}
 	var err error
 	if p.exp, err = strconv.ParseInt(p.expText, 10, 64); err != nil {
 		return p, ErrMalformed
 	}
-	// The decoder skips CR and LF, which would leave fewer than 32 bytes; Strict refuses stray last bits.
-	var src [macText]byte
-	copy(src[:], mac)
-	n, err := base64.RawURLEncoding.Strict().Decode(p.mac[:], src[:])
-	if err != nil || n != len(p.mac) {
+	// The decoder skips CR and LF, which would leave fewer bytes; Strict refuses stray last bits.
+	var src [sigText]byte
+	n, err := base64.RawURLEncoding.Strict().Decode(proof, src[:copy(src[:], text)])
+	if err != nil || n != len(proof) {
 		return p, ErrMalformed
 	}
 	return p, nil

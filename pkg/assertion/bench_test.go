@@ -20,3 +20,22 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkSign_Ed25519(b *testing.B) {
+	key := signingKey(b, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		key.Sign(claim, exp)
+	}
+}
+
+func BenchmarkVerify_Ed25519(b *testing.B) {
+	key := signingKey(b, 0)
+	set, header := keySet(b, key), key.Sign(claim, exp)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := set.Verify(header, claim, at, leeway, maxTTL); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -52,6 +53,50 @@ func Create(path string) (made bool, err error) {
 		return true, fmt.Errorf("assertion key file: %w", err)
 	}
 	return true, nil
+}
+
+// Replace puts keys in the place of those in the key file at path, in one step: whoever reads it finds the old
+// keys or the new ones. The file keeps its mode and its group, which let the node read it.
+func Replace(path string, keys ...Key) error {
+	if _, err := NewRing(keys...); err != nil {
+		return err
+	}
+	old, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("assertion key file: %w", err)
+	}
+	tmp, err := writeTemp(filepath.Dir(path), FormatKeys(keys...))
+	if err != nil {
+		return fmt.Errorf("assertion key file: %w", err)
+	}
+	err = keepAccess(tmp, old)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+		return fmt.Errorf("assertion key file: %w", err)
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("assertion key file: %w", err)
+	}
+	return nil
+}
+
+// keepAccess gives the new file the owner, the group and the mode of the old one.
+func keepAccess(path string, old fs.FileInfo) error {
+	made, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	was, knownOld := old.Sys().(*syscall.Stat_t)
+	is, knownNew := made.Sys().(*syscall.Stat_t)
+	if knownOld && knownNew && (was.Uid != is.Uid || was.Gid != is.Gid) {
+		if err := os.Chown(path, int(was.Uid), int(was.Gid)); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, old.Mode().Perm()) // after the change of owner, which clears bits
 }
 
 // writeTemp writes data to a new file of dir, flushes it and returns its name. On error nothing is left behind.

@@ -206,13 +206,22 @@ func (st *Stack) startNginx(ctx context.Context, p Programs, change func(string)
 	return st.Nginx.Start(ctx)
 }
 
-// BootstrapSecret runs `mero-auth bootstrap show` as the operator does.
-func (st *Stack) BootstrapSecret(ctx context.Context) (string, error) {
-	cmd := exec.CommandContext(ctx, st.authProgram, "bootstrap", "show") //nolint:gosec // what Build has made
+// Operate runs a command of mero-auth on the host and returns what it prints.
+func (st *Stack) Operate(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, st.authProgram, args...) //nolint:gosec // what Build has made
 	cmd.Dir, cmd.Env = st.Dir, st.authEnv
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("mero-auth bootstrap show: %w", err)
+		return nil, fmt.Errorf("mero-auth %v: %w", args, err)
+	}
+	return out, nil
+}
+
+// BootstrapSecret runs `mero-auth bootstrap show` as the operator does.
+func (st *Stack) BootstrapSecret(ctx context.Context) (string, error) {
+	out, err := st.Operate(ctx, "bootstrap", "show")
+	if err != nil {
+		return "", err
 	}
 	secret := strings.TrimSpace(string(out))
 	st.Secrets.Add("bootstrap secret", secret)

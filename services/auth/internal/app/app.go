@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +27,8 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
+	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
-	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 	"github.com/calimero-network/mero-go/services/auth/internal/token"
@@ -58,14 +57,14 @@ type App struct {
 	log *slog.Logger
 	now func() time.Time
 
-	db         kv.DB
-	records    *store.Store
-	secrets    *secret.Keyring
-	assertions *assertion.File
-	bootstrap  *bootstrap.Service
-	gate       *gate.Gate
-	login      *login.Service
-	rpc        []*jsonrpc.Client // those that the providers ask, for their health
+	db        kv.DB
+	records   *store.Store
+	secrets   *secret.Keyring
+	operate   *operate.Service
+	bootstrap *bootstrap.Service
+	gate      *gate.Gate
+	login     *login.Service
+	rpc       []*jsonrpc.Client // those that the providers ask, for their health
 
 	servers  []*serve.Server
 	stopping atomic.Bool
@@ -96,8 +95,12 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	a.records.Limits = store.Limits{Idle: a.cfg.Sessions.IdleTimeout, Age: a.cfg.Sessions.MaxLifetime}
-	if err := a.openSecrets(ctx); err != nil {
+	if a.operate, err = openOperate(ctx, a.cfg, a.db, a.records, a.now, a.log); err != nil {
 		return err
+	}
+	a.secrets, a.bootstrap = a.operate.Secrets, a.operate.Bootstrap
+	if err := a.operate.Published.Sync(); err != nil { // before nodes are told that we are ready
+		return fmt.Errorf("assertion.jwks_file: %w", err)
 	}
 	codec, err := a.codec()
 	if err != nil {
@@ -105,10 +108,6 @@ func (a *App) open(ctx context.Context) error {
 	}
 	challenges := challenge.Service{Codec: codec, Now: a.now}
 	providers := a.openProviders(challenges)
-	a.bootstrap = &bootstrap.Service{
-		Store: a.records, Dir: a.cfg.Storage.Path, Mode: a.cfg.Bootstrap.Mode,
-		Configured: a.cfg.Bootstrap.Secret.Reveal(), Now: a.now, Log: a.log,
-	}
 	if err := a.provision(ctx, providers); err != nil {
 		return err
 	}
@@ -119,40 +118,6 @@ func (a *App) open(ctx context.Context) error {
 		return err
 	}
 	return a.listen(ctx, codec, challenges, providers)
-}
-
-// openSecrets opens the master key, the signing secrets and the key that gate and node share.
-func (a *App) openSecrets(ctx context.Context) error {
-	if err := os.MkdirAll(a.cfg.Secrets.KeyDir, 0o700); err != nil {
-		return fmt.Errorf("secrets.key_dir: %w", err)
-	}
-	fresh, err := secret.Fresh(ctx, a.db)
-	if err != nil {
-		return err
-	}
-	master, err := seal.OpenMaster(seal.Source{
-		Text: a.cfg.Secrets.MasterKey.Reveal(), File: a.cfg.Secrets.MasterKeyFile, Generate: fresh,
-	})
-	if err != nil {
-		return fmt.Errorf("secrets.master_key: %w", err)
-	}
-	sealer, err := master.Sealer("secrets")
-	if err != nil {
-		return err
-	}
-	a.secrets, err = secret.Open(ctx, a.db, sealer, secret.Options{
-		Now: a.now, Rotation: a.cfg.Secrets.Rotation, Grace: a.cfg.Secrets.Grace, Log: a.log, Audit: a.records.Audit,
-	})
-	if err != nil {
-		return err
-	}
-	if _, err := assertion.Create(a.cfg.Assertion.KeyFile); err != nil {
-		return fmt.Errorf("assertion.key_file: %w", err)
-	}
-	if a.assertions, err = assertion.Open(a.cfg.Assertion.KeyFile, a.now); err != nil {
-		return fmt.Errorf("assertion.key_file: %w", err)
-	}
-	return nil
 }
 
 func (a *App) codec() (*token.Codec, error) {
@@ -173,12 +138,16 @@ func (a *App) openGate(codec *token.Codec) error {
 	if err != nil {
 		return err
 	}
+	var signer gate.Signer = a.operate.Shared.File()
+	if a.cfg.Assertion.Algorithm == "ed25519" {
+		signer = a.operate.Published
+	}
 	a.gate = &gate.Gate{
 		Sessions: &gate.Sessions{
 			Store: a.records, Tokens: codec, SecretEpoch: a.secrets.Epoch, Leeway: a.cfg.JWT.Leeway, Now: a.now,
 		},
 		Table:           route.Node,
-		Assertions:      a.assertions,
+		Assertions:      signer,
 		AssertionTTL:    a.cfg.Assertion.TTL,
 		AssertionBind:   bind,
 		TrustedProxies:  a.cfg.Forward.TrustedProxies,
@@ -203,6 +172,9 @@ func (a *App) announce(ctx context.Context) error {
 	}
 	switch {
 	case shown.State == bootstrap.Closed:
+	case shown.Recovery:
+		a.log.WarnContext(ctx, "a recovery is under way: the next login with its one-time secret becomes administrator",
+			"file", a.bootstrap.Path(), "state", shown.State, "expires", shown.Expires)
 	case a.cfg.Bootstrap.Mode == bootstrap.ModeFirstLogin:
 		a.log.WarnContext(ctx, "bootstrap.mode is first-login: whoever logs in first becomes administrator")
 	case a.cfg.Bootstrap.Secret != "":
@@ -232,7 +204,7 @@ func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challen
 	data, err := httpapi.DataPlane(httpapi.Deps{
 		Gate: a.gate, Login: a.login,
 		Keys:       &keys.Service{Store: a.records, Issuer: issuer, MachineMax: a.cfg.JWT.MachineMax, Now: a.now, Log: a.log},
-		Challenges: challenges, Metrics: counted, Readable: a.records.Read, CORS: policy,
+		Challenges: challenges, JWKS: a.operate.Published.JWKS, Metrics: counted, Readable: a.records.Read, CORS: policy,
 		Headers: httpapi.SecurityHeaders{
 			Enabled: headers.Enabled, HSTSMaxAge: headers.HSTSMaxAge, HSTSSubdomains: headers.HSTSIncludeSubdomains,
 			FrameOptions: headers.FrameOptions, NoSniff: headers.ContentTypeOptions, ReferrerPolicy: headers.ReferrerPolicy,
@@ -261,7 +233,7 @@ func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challen
 	public.HTTP.ReadTimeout, public.HTTP.WriteTimeout = readTimeout, writeTimeout
 	operators := serve.New("operators", operatorListener, httpapi.Operator(counted, a.ready, a.log), 16<<10, a.log)
 	operators.HTTP.ReadTimeout, operators.HTTP.WriteTimeout = readTimeout, writeTimeout
-	a.servers = []*serve.Server{public, operators, control.Server(socket, a.bootstrap, a.log)}
+	a.servers = []*serve.Server{public, operators, control.Server(socket, a.operate, a.log)}
 	return nil
 }
 
@@ -302,7 +274,7 @@ func (a *App) Bootstrap() *bootstrap.Service { return a.bootstrap }
 
 // Reload reads again what may change under a running service: the assertion keys.
 func (a *App) Reload(ctx context.Context) {
-	if err := a.assertions.Reload(); err != nil {
+	if err := a.operate.Shared.File().Reload(); err != nil {
 		a.log.ErrorContext(ctx, "the assertion keys were not read again, the old ones stay", "error", err)
 		return
 	}
@@ -318,6 +290,8 @@ func (a *App) Run(ctx context.Context) error {
 	var rotation error
 	background.Go(func() { rotation = a.secrets.Run(ctx) })
 	background.Go(func() { a.sweep(ctx) })
+	background.Go(func() { a.operate.Shared.Run(ctx) })
+	background.Go(func() { a.operate.Published.Run(ctx, a.log) })
 	background.Go(func() { a.saveUses(ctx) })
 	err := serve.Run(ctx, drainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()

@@ -26,7 +26,7 @@ type Parts struct {
 // Parts returns the parts of a.
 func (a *App) Parts() Parts {
 	return Parts{
-		Handler: a.servers[0].HTTP.Handler, DB: a.db, Store: a.records, Issuer: a.login.Issuer, Gate: a.gate, Assertions: a.assertions,
+		Handler: a.servers[0].HTTP.Handler, DB: a.db, Store: a.records, Issuer: a.login.Issuer, Gate: a.gate, Assertions: a.operate.Shared.File(),
 		RPC: a.rpc,
 	}
 }

@@ -32,6 +32,11 @@ const (
 	SecretRotated      Action = "secret.rotated"
 	SecretImported     Action = "secret.imported"
 	SecretExported     Action = "secret.exported"
+	MasterChanged      Action = "secret.master_changed"
+	SecretsReset       Action = "secret.reset"
+	BootstrapReopened  Action = "bootstrap.reopened"
+	StoreBackedUp      Action = "store.backed_up"
+	StoreRestored      Action = "store.restored"
 	Cut                Action = "audit.cut" // the oldest records were deleted; Count says how many
 )
 

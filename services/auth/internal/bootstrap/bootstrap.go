@@ -1,7 +1,8 @@
 // Package bootstrap guards how the first root key comes into an empty store: nobody is trusted for being first.
 //
 // An empty store gets a one-time secret. Whoever presents it with a valid login becomes the first administrator,
-// in the transaction that writes the key. Once any root key ever existed the door is closed for good.
+// in the transaction that writes the key. Once any root key ever existed the door is closed for good, unless an
+// operator on the host opens it once more (Recover).
 package bootstrap
 
 import (
@@ -71,6 +72,9 @@ type Shown struct {
 	State   State     `json:"state"`
 	Secret  string    `json:"secret,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
+
+	// Recovery says that root keys exist and that an operator opened the bootstrap once more.
+	Recovery bool `json:"recovery,omitempty"`
 }
 
 // Ensure prepares the secret of an empty store: it keeps a usable one, makes one where there is none, and
@@ -98,6 +102,8 @@ func (s *Service) show(ctx context.Context, renew bool) (Shown, error) {
 	switch {
 	case err != nil:
 		return Shown{}, err
+	case b.Recovery && s.Now().Unix() < b.Expires:
+		return s.recovering(ctx, b)
 	case b.Closed || everRoot:
 		return Shown{State: Closed}, s.removeFile()
 	case s.Mode == ModeFirstLogin:
@@ -119,6 +125,45 @@ func (s *Service) show(ctx context.Context, renew bool) (Shown, error) {
 		s.Log.WarnContext(ctx, "the file of the bootstrap secret is lost or changed, a new secret takes its place", "error", err)
 		return s.renew(ctx, audit.BySystem)
 	}
+	return shown, nil
+}
+
+// Recover opens the bootstrap for one more login although root keys exist, with a new random secret that is valid
+// for [Lifetime]: the way back in for whoever controls the host. On a store without a root key it renews the secret.
+func (s *Service) Recover(ctx context.Context) (Shown, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, everRoot, err := s.state(ctx)
+	if err != nil {
+		return Shown{}, err
+	}
+	if !now.Closed && !everRoot {
+		return s.renew(ctx, audit.ByHost)
+	}
+	text := generate()
+	sum := sha256.Sum256([]byte(normalise(text)))
+	b := store.Bootstrap{SHA256: sum[:], Expires: s.Now().Add(Lifetime).Unix(), Recovery: true}
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		return errors.Join(tx.PutBootstrap(b), tx.Audit(audit.Event{
+			Time: s.Now(), Action: audit.BootstrapReopened, Actor: audit.ByHost, Subject: "bootstrap",
+		}))
+	})
+	if err != nil {
+		return Shown{}, fmt.Errorf("store the recovery secret: %w", err)
+	}
+	s.Log.WarnContext(ctx, "the bootstrap was opened once more on the host: the next login with its secret becomes administrator", "expires", time.Unix(b.Expires, 0))
+	return Shown{State: Open, Recovery: true, Secret: text, Expires: time.Unix(b.Expires, 0)}, s.writeFile(text)
+}
+
+// recovering shows a recovery that is under way. Its secret is never made anew without Recover.
+func (s *Service) recovering(ctx context.Context, b store.Bootstrap) (Shown, error) {
+	shown := Shown{State: Open, Recovery: true, Expires: time.Unix(b.Expires, 0)}
+	text, err := s.readFile()
+	if err != nil || !matches(b, text) {
+		s.Log.WarnContext(ctx, "the file of the recovery secret is lost or changed: run `mero-auth keys recover` again", "error", err)
+		return Shown{State: Lapsed, Recovery: true}, nil
+	}
+	shown.Secret = text
 	return shown, nil
 }
 
@@ -186,9 +231,11 @@ func (s *Service) Check(ctx context.Context, peer, presented string) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Closed || everRoot:
+	case b.Recovery && (presented == "" || s.Now().Unix() >= b.Expires):
+		return ErrClosed // for everybody else nothing has changed
+	case !b.Recovery && (b.Closed || everRoot):
 		return ErrClosed
-	case s.Mode == ModeFirstLogin:
+	case !b.Recovery && s.Mode == ModeFirstLogin:
 		return nil
 	case presented == "" || b.SHA256 == nil:
 		return ErrWrong
@@ -212,9 +259,9 @@ func (s *Service) Consume(tx *store.Tx, presented string) error {
 	switch {
 	case err != nil:
 		return err
-	case b.Closed || tx.AnyRootEver():
+	case !b.Recovery && (b.Closed || tx.AnyRootEver()):
 		return ErrClosed
-	case s.Mode != ModeFirstLogin && !matches(b, presented):
+	case (b.Recovery || s.Mode != ModeFirstLogin) && !matches(b, presented):
 		return ErrWrong
 	}
 	return s.Close(tx)

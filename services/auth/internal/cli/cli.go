@@ -116,6 +116,11 @@ then flags; docs/configuration.md lists them all.`,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
 		},
 		c.bootstrapCommand(),
+		c.secretsCommand(),
+		c.keysCommand(),
+		c.backupCommand(),
+		c.restoreCommand(),
+		c.doctorCommand(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: noArgs,
 			RunE: func(*cobra.Command, []string) error {

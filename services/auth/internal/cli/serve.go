@@ -141,7 +141,7 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	shown, err := control.ShowBootstrap(ctx, cfg.Storage.Path, renew)
+	shown, err := control.Client{Dir: cfg.Storage.Path}.ShowBootstrap(ctx, renew)
 	if errors.Is(err, control.ErrNotRunning) {
 		shown, err = app.ShowBootstrap(ctx, cfg, renew, c.logger(cfg.Log))
 	}
@@ -158,6 +158,9 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 		c.tell("a root key exists or existed; log in with it")
 		return exit(ExitClosed)
 	case bootstrap.Lapsed:
+		if shown.Recovery {
+			return errors.New("the recovery secret is lost; make another with `mero-auth keys recover`")
+		}
 		return errors.New("the secret has lapsed; make another with `mero-auth bootstrap show --renew`")
 	}
 	if asJSON {
@@ -171,6 +174,11 @@ func (c *command) showBootstrap(ctx context.Context, renew, asJSON bool) error {
 		c.tell("the secret is the one that the configuration sets")
 		return nil
 	}
-	_, err = fmt.Fprintln(c.Stdout, shown.Secret)
+	return c.printSecret(shown.Secret)
+}
+
+// printSecret prints the one-time secret alone on standard output, for scripts.
+func (c *command) printSecret(text string) error {
+	_, err := fmt.Fprintln(c.Stdout, text)
 	return err
 }

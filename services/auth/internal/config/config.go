@@ -94,9 +94,11 @@ type Forward struct {
 
 // Assertion configures the proof that the gate hands to the node.
 type Assertion struct {
-	KeyFile string        `koanf:"key_file"`
-	TTL     time.Duration `koanf:"ttl"`
-	Bind    string        `koanf:"bind"` // request or identity
+	Algorithm string        `koanf:"algorithm"` // hmac or ed25519
+	KeyFile   string        `koanf:"key_file"`
+	JWKSFile  string        `koanf:"jwks_file"` // holds the published keys, for nodes; "" for none
+	TTL       time.Duration `koanf:"ttl"`
+	Bind      string        `koanf:"bind"` // request or identity
 }
 
 // Node says what the node behind the proxy does itself.

@@ -32,7 +32,7 @@ func Defaults() Config {
 			QueryTokenPaths: []string{"/ws", "/sse"},
 			AllowPreflight:  true,
 		},
-		Assertion: Assertion{TTL: time.Minute, Bind: "request"},
+		Assertion: Assertion{Algorithm: "hmac", TTL: time.Minute, Bind: "request"},
 		Security: Security{
 			MaxBodySize: 1 << 20,
 			RateLimit:   RateLimit{RPM: 50, Burst: 5},

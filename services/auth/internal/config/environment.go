@@ -11,6 +11,10 @@ import (
 
 // Names of the environment that are no keys.
 const (
+	// EnvPassphrase and EnvPassphraseFile are read by the commands that seal or open a file, and are no settings.
+	EnvPassphrase     = "MERO_AUTH_PASSPHRASE"      //nolint:gosec // the name of a variable
+	EnvPassphraseFile = "MERO_AUTH_PASSPHRASE_FILE" //nolint:gosec // the name of a variable
+
 	envAdminUser         = "MERO_AUTH_ADMIN_USER"
 	envAdminPassword     = "MERO_AUTH_ADMIN_PASSWORD"      //nolint:gosec // the name of a variable
 	envAdminPasswordFile = "MERO_AUTH_ADMIN_PASSWORD_FILE" //nolint:gosec // the name of a variable
@@ -182,7 +186,7 @@ func validText(s string) error {
 // warnUnknown names what looks like a setting and is none. It does not stop the start: Kubernetes puts names such
 // as AUTH_PORT into every container beside a service called auth.
 func (l *loader) warnUnknown(env map[string]string, vars []variable) {
-	known := []string{envAdminUser, envAdminPassword, envAdminPasswordFile}
+	known := []string{envAdminUser, envAdminPassword, envAdminPasswordFile, EnvPassphrase, EnvPassphraseFile}
 	for _, v := range vars {
 		known = append(known, v.name)
 	}

@@ -90,7 +90,7 @@ func TestLoad_Defaults(t *testing.T) {
 			TrustedProxies:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 			QueryTokenPaths: []string{"/ws", "/sse"}, AllowPreflight: true,
 		},
-		Assertion: config.Assertion{KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
+		Assertion: config.Assertion{Algorithm: "hmac", KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
 		Security: config.Security{
 			MaxBodySize: 1048576,
 			RateLimit:   config.RateLimit{RPM: 50, Burst: 5},

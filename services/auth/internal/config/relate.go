@@ -34,6 +34,12 @@ var rules = []rule{
 	{[]string{"secrets.key_dir", "storage.path"}, func(c Config) string { return besideStore(c, c.Secrets.KeyDir) }},
 	{[]string{"secrets.master_key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Secrets.MasterKeyFile) }},
 	{[]string{"assertion.key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Assertion.KeyFile) }},
+	{[]string{"assertion.jwks_file", "storage.path"}, func(c Config) string {
+		if c.Assertion.JWKSFile == "" {
+			return ""
+		}
+		return keyFileBesideStore(c, c.Assertion.JWKSFile)
+	}},
 	{[]string{"bootstrap.mode", "listen_addr"}, func(c Config) string {
 		open := c.Bootstrap.Mode == "first-login" && !loopbackListener(c.ListenAddr)
 		return when(open, "must not be first-login unless listen_addr is a loopback address: the first stranger would become admin")

@@ -68,7 +68,9 @@ var settings = []setting{
 	{name: "forward.allow_preflight", meaning: "Lets real CORS preflights through to the node without a token."},
 	{name: "forward.plain_proxy", meaning: "What plain `/auth/validate` means: empty is the token probe, a name is the same as `?proxy=` with that name. nginx cannot be chosen: write `?proxy=nginx` into its configuration.", oneOf: []string{"", "traefik", "caddy", "haproxy"}},
 
+	{name: "assertion.algorithm", meaning: "How the proof is signed: `hmac` with keys that gate and node share, or `ed25519` with a key of the store whose public half is published at `/auth/keys`, for nodes that must not hold a key that signs (`server.proxy.assertion_jwks_url` or `…_file` of the node).", oneOf: []string{"hmac", "ed25519"}},
 	{name: "assertion.key_file", meaning: "Keys of the proof that the gate hands to the node. It is made if absent; the node reads the same file.", limits: "outside `storage.path`", derived: "`secrets.key_dir` + `/assertion.keys`", check: optional(checkPath)},
+	{name: "assertion.jwks_file", meaning: "File in which mero-auth keeps the published keys, for nodes that read them from a file. Empty keeps none.", limits: "outside `storage.path`", check: optional(checkPath)},
 	{name: "assertion.ttl", meaning: "Life of the proof. Longer for proxies that buffer request bodies.", min: 10, max: 3600},
 	{name: "assertion.bind", meaning: "`request` binds the proof to method and target, `identity` does not, for proxies that rewrite paths. The node's `server.proxy.assertion_bind` must be the same.", oneOf: []string{"request", "identity"}},
 

@@ -5,6 +5,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/calimero-network/mero-go/pkg/serve"
-	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 )
 
 // SocketName is the name of the socket in the storage directory.
@@ -105,68 +106,61 @@ func peerUID(conn net.Conn) (uint32, error) {
 	return cred.Uid, nil
 }
 
-// Handler serves the commands.
-func Handler(b *bootstrap.Service, log *slog.Logger) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /bootstrap/show", func(w http.ResponseWriter, r *http.Request) {
-		shown, err := b.Show(r.Context(), r.URL.Query().Get("renew") == "true")
-		if err != nil {
-			log.ErrorContext(r.Context(), "control command failed", "command", "bootstrap show", "error", err)
-			http.Error(w, err.Error(), http.StatusInternalServerError) // to the operator on the host, not to a client
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(shown); err != nil { //nolint:gosec // showing the secret to the operator is what this command is for
-			log.DebugContext(r.Context(), "control answer not written", "error", err)
-		}
-	})
-	return mux
-}
-
 // Server returns the server of the socket.
-func Server(l net.Listener, b *bootstrap.Service, log *slog.Logger) *serve.Server {
-	return serve.New("control", l, Handler(b, log), 4096, log)
+func Server(l net.Listener, s *operate.Service, log *slog.Logger) *serve.Server {
+	return serve.New("control", l, Handler(s, log), 4096, log)
 }
 
-// maxAnswer bounds what the client reads, in bytes.
-const maxAnswer = 1 << 20
+// callTimeout is enough for every command but a backup, which takes as long as the store is large.
+const callTimeout = time.Minute
 
-// ShowBootstrap asks the service on the store in dir for the bootstrap secret; ErrNotRunning when there is none.
-func ShowBootstrap(ctx context.Context, dir string, renew bool) (bootstrap.Shown, error) {
-	var shown bootstrap.Shown
-	err := call(ctx, dir, fmt.Sprintf("/bootstrap/show?renew=%t", renew), &shown)
-	return shown, err
-}
-
-func call(ctx context.Context, dir, target string, into any) error {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", Path(dir))
-	}}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control"+target, http.NoBody)
+func (c Client) call(ctx context.Context, path string, in, into any) error {
+	res, err := c.post(ctx, path, in, callTimeout)
 	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	res, err := client.Do(req)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return ErrNotRunning
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("control socket: only the user that mero-auth runs as, and root, may use it: %w", err)
-	case err != nil:
-		return fmt.Errorf("control socket: %w", err)
+		return err
 	}
 	defer func() { _ = res.Body.Close() }() // read-only
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("mero-auth: %s", strings.TrimSpace(string(body)))
-	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("control socket: %w", err)
 	}
 	return nil
+}
+
+// post returns the answer of a command that was carried out; the caller closes its body.
+func (c Client) post(ctx context.Context, path string, in any, timeout time.Duration) (*http.Response, error) {
+	text, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	client := &http.Client{Timeout: timeout, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", Path(c.Dir))
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://control"+path, bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	res, err := client.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, ErrNotRunning
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return nil, fmt.Errorf("control socket: only the user that mero-auth runs as, and root, may use it: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return nil, fmt.Errorf("mero-auth: %s", strings.TrimSpace(string(body)))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv/memory"
+	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
@@ -54,7 +55,9 @@ func start(t *testing.T, dir string) (*bootstrap.Service, kv.DB) {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error)
-	go func() { done <- serve.Run(ctx, time.Second, nil, control.Server(l, b, quiet)) }()
+	go func() {
+		done <- serve.Run(ctx, time.Second, nil, control.Server(l, &operate.Service{Bootstrap: b, Now: time.Now, Log: quiet}, quiet))
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -71,11 +74,11 @@ func TestShowBootstrap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := control.ShowBootstrap(t.Context(), dir, false)
+	got, err := control.Client{Dir: dir}.ShowBootstrap(t.Context(), false)
 	if err != nil || got.Secret != want.Secret || got.State != bootstrap.Open || !got.Expires.Equal(want.Expires) {
 		t.Errorf("ShowBootstrap = %+v, %v, want %+v", got, err, want)
 	}
-	renewed, err := control.ShowBootstrap(t.Context(), dir, true)
+	renewed, err := control.Client{Dir: dir}.ShowBootstrap(t.Context(), true)
 	if err != nil || renewed.Secret == want.Secret || renewed.State != bootstrap.Open {
 		t.Errorf("ShowBootstrap with renew = %+v, %v, want another secret", renewed, err)
 	}
@@ -84,7 +87,7 @@ func TestShowBootstrap(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, renew := range []bool{false, true} {
-		if got, err := control.ShowBootstrap(t.Context(), dir, renew); err != nil || got != (bootstrap.Shown{State: bootstrap.Closed}) {
+		if got, err := (control.Client{Dir: dir}).ShowBootstrap(t.Context(), renew); err != nil || got != (bootstrap.Shown{State: bootstrap.Closed}) {
 			t.Errorf("ShowBootstrap of a closed bootstrap = %+v, %v", got, err)
 		}
 	}
@@ -113,7 +116,7 @@ func TestListen_ReplacesADeadSocket(t *testing.T) {
 	if err := dead.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := control.ShowBootstrap(t.Context(), dir, false); !errors.Is(err, control.ErrNotRunning) {
+	if _, err := (control.Client{Dir: dir}).ShowBootstrap(t.Context(), false); !errors.Is(err, control.ErrNotRunning) {
 		t.Errorf("ShowBootstrap on a dead socket: %v, want ErrNotRunning", err)
 	}
 	b, _ := start(t, dir)
@@ -121,7 +124,7 @@ func TestListen_ReplacesADeadSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := control.ShowBootstrap(t.Context(), dir, false); err != nil || got.Secret != want.Secret {
+	if got, err := (control.Client{Dir: dir}).ShowBootstrap(t.Context(), false); err != nil || got.Secret != want.Secret {
 		t.Errorf("ShowBootstrap = %+v, %v", got, err)
 	}
 }
@@ -145,7 +148,7 @@ func TestListen_Refusals(t *testing.T) {
 
 func TestShowBootstrap_NotRunning(t *testing.T) {
 	for name, dir := range map[string]string{"no socket": shortDir(t), "no directory": filepath.Join(shortDir(t), "absent")} {
-		if _, err := control.ShowBootstrap(t.Context(), dir, false); !errors.Is(err, control.ErrNotRunning) {
+		if _, err := (control.Client{Dir: dir}).ShowBootstrap(t.Context(), false); !errors.Is(err, control.ErrNotRunning) {
 			t.Errorf("%s: %v, want ErrNotRunning", name, err)
 		}
 	}
@@ -158,7 +161,7 @@ func TestShowBootstrap_ServiceFails(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := control.ShowBootstrap(t.Context(), dir, false); err == nil || errors.Is(err, control.ErrNotRunning) || !strings.Contains(err.Error(), "store is closed") {
+	if _, err := (control.Client{Dir: dir}).ShowBootstrap(t.Context(), false); err == nil || errors.Is(err, control.ErrNotRunning) || !strings.Contains(err.Error(), "store is closed") {
 		t.Errorf("ShowBootstrap on a broken store: %v", err)
 	}
 }
@@ -185,7 +188,7 @@ func TestShowBootstrap_StrangeAnswers(t *testing.T) {
 		server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Second}
 		var running sync.WaitGroup
 		running.Go(func() { _ = server.Serve(l) }) // it ends with Close
-		if got, err := control.ShowBootstrap(t.Context(), dir, false); err == nil || errors.Is(err, control.ErrNotRunning) || got != (bootstrap.Shown{}) {
+		if got, err := (control.Client{Dir: dir}).ShowBootstrap(t.Context(), false); err == nil || errors.Is(err, control.ErrNotRunning) || got != (bootstrap.Shown{}) {
 			t.Errorf("%s: ShowBootstrap = %+v, %v, want an error of its own", name, got, err)
 		}
 		if err := server.Close(); err != nil {
@@ -203,9 +206,9 @@ func TestHandler_MethodsAndPaths(t *testing.T) {
 	}}}
 	defer client.CloseIdleConnections()
 	for request, want := range map[[2]string]int{
-		{"GET", "/bootstrap/show"}: 405, {"POST", "/bootstrap/show?renew=false"}: 200, {"POST", "/bootstrap"}: 404, {"POST", "/auth/token"}: 404,
+		{"GET", "/bootstrap/show"}: 405, {"POST", "/bootstrap/show"}: 200, {"GET", "/backup"}: 405, {"PUT", "/secrets/rotate"}: 405, {"POST", "/bootstrap"}: 404, {"POST", "/auth/token"}: 404,
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), request[0], "http://control"+request[1], http.NoBody)
+		req, err := http.NewRequestWithContext(t.Context(), request[0], "http://control"+request[1], strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}

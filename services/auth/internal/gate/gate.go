@@ -35,7 +35,7 @@ const maxCredential = 8 << 10
 type Gate struct {
 	Sessions            *Sessions
 	Table               *route.Table
-	Assertions          *assertion.File
+	Assertions          Signer
 	AssertionTTL        time.Duration
 	AssertionBind       assertion.Bind
 	TrustedProxies      []netip.Prefix
@@ -48,6 +48,11 @@ type Gate struct {
 	Log                 *slog.Logger
 
 	plainWarned, listWarned warnLimit
+}
+
+// Signer signs what the node is told: [assertion.File] with a key that the node shares, or the published keys.
+type Signer interface {
+	Sign(c assertion.Claim, exp time.Time) string
 }
 
 // Decision is an allowed question.

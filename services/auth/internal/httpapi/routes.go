@@ -27,6 +27,7 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 
 		"service.health":   s.health,
 		"service.identity": s.identity,
+		"service.jwks":     s.jwks,
 		"admin.identity":   s.identity,
 		"admin.redirect":   s.dashboard,
 

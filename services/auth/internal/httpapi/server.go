@@ -32,6 +32,7 @@ type Deps struct {
 	Login      *login.Service
 	Keys       *keys.Service
 	Challenges challenge.Service
+	JWKS       func() []byte // the published assertion keys
 	Metrics    *metrics.Metrics
 	Readable   func(context.Context) error // nil when the store can be read
 

@@ -56,6 +56,10 @@ type Tx interface {
 	// copies. The bucket must not be written while the loop runs (collect first, then write). A store that fails
 	// under the loop ends it, and the transaction fails with that error.
 	Scan(bucket, prefix string) iter.Seq2[string, []byte]
+
+	// Buckets returns the names of the buckets that hold a key, in byte order. A store that fails meanwhile returns
+	// fewer, and the transaction fails with that error.
+	Buckets() []string
 }
 
 // CheckKey returns ErrKey unless bucket and key have a permitted length.

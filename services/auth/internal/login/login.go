@@ -149,6 +149,8 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	if errors.Is(err, store.ErrNotFound) && l.opens {
 		created = true
 		key, err = s.firstKey(tx, l)
+	} else if err == nil && l.opens {
+		err = s.promote(tx, key, l)
 	}
 	if err != nil {
 		return family, false, err
@@ -235,6 +237,26 @@ func (s *Service) firstKey(tx *store.Tx, l proven) (store.Key, error) {
 		return key, err
 	}
 	return key, tx.Audit(audit.Event{Time: s.Now(), Action: audit.BootstrapUsed, Actor: key.ID, Subject: key.ID})
+}
+
+// promote makes the key of a known identity an administrator's, for whoever recovers with the secret of the host.
+func (s *Service) promote(tx *store.Tx, key store.Key, l proven) error {
+	switch err := s.Bootstrap.Consume(tx, l.secret); {
+	case errors.Is(err, bootstrap.ErrClosed):
+		return nil // another login has used it; this one goes on as what it is
+	case err != nil:
+		return err
+	}
+	if err := tx.SetPermissions(key.ID, RootPermissions); err != nil {
+		return err
+	}
+	return errors.Join(
+		tx.Audit(audit.Event{Time: s.Now(), Action: audit.BootstrapUsed, Actor: key.ID, Subject: key.ID}),
+		tx.Audit(audit.Event{
+			Time: s.Now(), Action: audit.PermissionsChanged, Actor: key.ID, Subject: key.ID,
+			Detail: "recovered; permissions " + permission.Join(RootPermissions),
+		}),
+	)
 }
 
 // RootGrant describes a root key to add.

@@ -106,8 +106,18 @@ func readFile(path string) (*Master, error) {
 	return parse(text)
 }
 
-// generate makes the file with a new key. The link never replaces a file: losing a key loses all that it sealed.
+// generate makes the file with a new key. It never replaces a file: losing a key loses all that it sealed.
 func generate(path string) error {
+	m := new(Master)
+	_, _ = rand.Read(m.key[:]) // never fails
+	if err := publish(path, m); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// publish makes the file with a key, whole or not at all; fs.ErrExist when there is one.
+func publish(path string, m *Master) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -117,13 +127,11 @@ func generate(path string) error {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	var key [KeySize]byte
-	_, _ = rand.Read(key[:]) // never fails
-	_, err = io.Copy(f, strings.NewReader(base64.StdEncoding.EncodeToString(key[:])+"\n"))
+	_, err = io.Copy(f, strings.NewReader(base64.StdEncoding.EncodeToString(m.key[:])+"\n"))
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
 	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))

@@ -55,9 +55,9 @@ func (m *Master) Sealer(purpose string) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the key for %s: %w", purpose, err)
 	}
-	check, err := hkdf.Key(sha256.New, m.key[:], nil, "mero-auth seal s1 check "+purpose, checkLength)
+	check, err := m.Check(purpose)
 	if err != nil {
-		return nil, fmt.Errorf("derive the check value for %s: %w", purpose, err)
+		return nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -67,7 +67,7 @@ func (m *Master) Sealer(purpose string) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cipher for %s: %w", purpose, err)
 	}
-	return &Sealer{aead: aead, check: base64.RawURLEncoding.EncodeToString(check)}, nil
+	return &Sealer{aead: aead, check: check}, nil
 }
 
 // Place is where a sealed text belongs. It opens nowhere else.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
@@ -15,9 +16,9 @@ import (
 // The records are system:secrets:{kind} and system:secrets:{kind}_backup, that is the bucket system and the key
 // secrets:{kind}. Both hold the same ring, each sealed for its own place:
 //
-//	{"v":1,"sealed":"s1...."}  over  {"rev":7,"keys":[{"kid":…,"secret":…,"created":…,"retired":…,"last_exp":…}]}
+//	{"v":1,"sealed":"s1...."}  over  {"rev":7,"keys":[{"kid":…,"secret":…,"created":…,"from":…,"retired":…,"last_exp":…}]}
 //
-// with times in Unix seconds, 0 for none.
+// with times in Unix seconds, absent or 0 for none.
 const (
 	bucket        = "system"
 	keyPrefix     = "secrets:"
@@ -39,6 +40,7 @@ type contentKey struct {
 	ID      string `json:"kid"`
 	Secret  []byte `json:"secret"`
 	Created int64  `json:"created"`
+	From    int64  `json:"from,omitempty"`
 	Retired int64  `json:"retired,omitempty"`
 	LastExp int64  `json:"last_exp,omitempty"`
 }
@@ -50,17 +52,17 @@ func place(kind Kind, suffix string) seal.Place {
 	return seal.Place{Key: bucket + ":" + keyPrefix + string(kind) + suffix, Kind: string(kind), Version: recordVersion}
 }
 
-func (k *Keyring) write(tx kv.Tx, kind Kind, r ring) error {
+func write(tx kv.Tx, kind Kind, r ring) error {
 	c := content{Rev: r.rev}
 	for _, e := range r.entries {
-		c.Keys = append(c.Keys, contentKey{e.ID, e.Secret, seconds(e.Created), seconds(e.Retired), seconds(e.LastExp)})
+		c.Keys = append(c.Keys, contentKey{e.ID, e.Secret, seconds(e.Created), seconds(e.From), seconds(e.Retired), seconds(e.LastExp)})
 	}
 	plain, err := json.Marshal(c)
 	if err != nil {
 		return err
 	}
 	for _, suffix := range []string{"", backupSuffix} {
-		b, err := json.Marshal(record{V: recordVersion, Sealed: k.sealer.Seal(place(kind, suffix), plain)})
+		b, err := json.Marshal(record{V: recordVersion, Sealed: r.sealer.Seal(place(kind, suffix), plain)})
 		if err != nil {
 			return err
 		}
@@ -100,6 +102,11 @@ func (c copies) absent() bool {
 	return errors.Is(c.primary, kv.ErrNotFound) && errors.Is(c.backup, kv.ErrNotFound)
 }
 
+// predates reports that the store was made before there were keys of the kind JWKS. They alone are made anew when
+// both copies are absent: nothing depends on an old one for longer than a minute, and nodes read the new one by
+// themselves.
+func (c copies) predates() bool { return c.kind == JWKS && c.absent() }
+
 // damaged reports that one of the copies has to be written again.
 func (c copies) damaged() bool { return c.err() == nil && (c.primary != nil || c.backup != nil) }
 
@@ -134,7 +141,13 @@ func (k *Keyring) readRecord(tx kv.Tx, kind Kind, suffix string) (ring, error) {
 	if rec.V != recordVersion {
 		return ring{}, fmt.Errorf("%w: unknown version %d", seal.ErrCorrupt, rec.V)
 	}
-	plain, err := k.sealer.Open(place(kind, suffix), rec.Sealed)
+	s := k.sealers.Load()
+	sealer := s.current
+	plain, err := sealer.Open(place(kind, suffix), rec.Sealed)
+	if errors.Is(err, seal.ErrWrongMaster) && s.next != nil {
+		sealer = s.next
+		plain, err = sealer.Open(place(kind, suffix), rec.Sealed)
+	}
 	if err != nil {
 		return ring{}, err
 	}
@@ -142,18 +155,18 @@ func (k *Keyring) readRecord(tx kv.Tx, kind Kind, suffix string) (ring, error) {
 	if err := json.Unmarshal(plain, &c); err != nil {
 		return ring{}, fmt.Errorf("%w: its content is no JSON", seal.ErrCorrupt)
 	}
-	return c.ring()
+	return c.ring(kind, sealer)
 }
 
-func (c content) ring() (ring, error) {
+func (c content) ring(kind Kind, sealer *seal.Sealer) (ring, error) {
 	var entries []*entry
 	for _, k := range c.Keys {
-		if len(k.Secret) != Size || !validID.MatchString(k.ID) {
+		if len(k.Secret) != Size || !validID.MatchString(k.ID) || kind == JWKS && publishedID(k.Secret) != k.ID {
 			return ring{}, fmt.Errorf("%w: secret %d is malformed", seal.ErrCorrupt, len(entries))
 		}
-		entries = append(entries, &entry{k.ID, k.Secret, moment(k.Created), moment(k.Retired), moment(k.LastExp)})
+		entries = append(entries, &entry{k.ID, k.Secret, moment(k.Created), moment(k.From), moment(k.Retired), moment(k.LastExp)})
 	}
-	r := newRing(c.Rev, entries)
+	r := newRing(sealer, c.Rev, entries)
 	if len(entries) == 0 || len(r.byID) != len(entries) || !entries[0].Retired.IsZero() {
 		return ring{}, fmt.Errorf("%w: it has no secret that signs, or an id twice", seal.ErrCorrupt)
 	}
@@ -191,10 +204,17 @@ func (k *Keyring) load(ctx context.Context) (map[Kind]ring, error) {
 	if isFresh {
 		return k.create(ctx)
 	}
+	isOlder := slices.ContainsFunc(found, copies.predates)
+	found = slices.DeleteFunc(found, copies.predates)
 	if err := judge(found); err != nil {
 		return nil, err
 	}
 	rings := make(map[Kind]ring, len(kinds))
+	if isOlder {
+		if rings[JWKS], err = k.createPublished(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for _, c := range found {
 		rings[c.kind] = c.ring
 		if c.damaged() {
@@ -243,7 +263,7 @@ func (k *Keyring) repair(ctx context.Context, c copies) {
 		if err != nil {
 			return err
 		}
-		return k.write(tx, c.kind, r)
+		return write(tx, c.kind, r)
 	})
 	if err != nil {
 		log.ErrorContext(ctx, "a record of secrets is damaged, its other copy is used, and the repair failed", "err", err)
@@ -261,14 +281,24 @@ func (k *Keyring) create(ctx context.Context) (map[Kind]ring, error) {
 		}
 		rings = make(map[Kind]ring, len(kinds))
 		for _, kind := range kinds {
-			rings[kind] = newRing(1, []*entry{newEntry(k.options.Now())})
-			if err := k.write(tx, kind, rings[kind]); err != nil {
+			rings[kind] = newRing(k.sealers.Load().current, 1, []*entry{newEntry(kind, k.options.Now())})
+			if err := write(tx, kind, rings[kind]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return rings, err
+}
+
+// createPublished makes the first keys of the kind JWKS in a store that holds the others.
+func (k *Keyring) createPublished(ctx context.Context) (ring, error) {
+	r := newRing(k.sealers.Load().current, 1, []*entry{newEntry(JWKS, k.options.Now())})
+	err := k.db.Update(ctx, func(tx kv.Tx) error { return write(tx, JWKS, r) })
+	if err == nil {
+		k.options.Log.InfoContext(ctx, "a key for assertions was made", "kid", r.entries[0].ID)
+	}
+	return r, err
 }
 
 // usedBuckets are the buckets whose records cannot exist without secrets.

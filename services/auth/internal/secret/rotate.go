@@ -12,7 +12,8 @@ import (
 
 // Rotate replaces the signing secret of a kind. The old one goes on verifying for the grace, and until the last
 // token that it signed has expired. With atOnce it does not, nor does any older one: every token of the kind is
-// void when Rotate returns. The audit names an operator on the host as the one who did it.
+// void when Rotate returns. A new key of the kind JWKS begins to sign after [PublishAhead], with atOnce immediately.
+// The audit names an operator on the host as the one who did it.
 func (k *Keyring) Rotate(ctx context.Context, kind Kind, atOnce bool) error {
 	return k.rotate(ctx, kind, atOnce, audit.ByHost)
 }
@@ -30,13 +31,16 @@ func (k *Keyring) rotate(ctx context.Context, kind Kind, atOnce bool, by string)
 		if err != nil {
 			return err
 		}
-		next = stored.rotated(k.options.Now(), k.options.Grace, atOnce)
-		if err := k.write(tx, kind, next); err != nil {
+		next = stored.rotated(kind, k.options.Now(), k.grace(kind), atOnce)
+		if kind == JWKS && len(next.entries) > maxPublished {
+			return ErrTooMany
+		}
+		if err := write(tx, kind, next); err != nil {
 			return err
 		}
 		event := audit.Event{Time: k.options.Now(), Action: audit.SecretRotated, Actor: by, Subject: string(kind), Detail: "kid " + next.entries[0].ID}
 		if atOnce {
-			event.Detail += ", all tokens of the kind are void"
+			event.Detail += ", all that the old ones signed is void"
 		}
 		written, err = k.options.Audit.Append(tx, event)
 		return err
@@ -65,11 +69,15 @@ func (k *Keyring) RotateDue(ctx context.Context) error {
 // due returns how long the signing secret of a kind has to go. One from the future was made by a clock that has
 // been wrong, and would not be replaced for as long.
 func (k *Keyring) due(kind Kind) time.Duration {
+	rotation := k.options.Rotation
+	if kind == JWKS {
+		rotation = max(rotation, minPublished)
+	}
 	age := k.options.Now().Sub(k.current.Load().rings[kind].entries[0].Created)
-	if age < -k.options.Rotation {
+	if age < -rotation {
 		return 0
 	}
-	return k.options.Rotation - age
+	return rotation - age
 }
 
 const (

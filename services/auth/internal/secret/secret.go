@@ -31,15 +31,32 @@ const (
 	Refresh   Kind = "refresh"   // refresh tokens
 	Challenge Kind = "challenge" // login challenges
 	CSRF      Kind = "csrf"      // the state of the login page
+	JWKS      Kind = "jwks"      // assertions of version 2: Ed25519 seeds, whose public keys are published
 )
 
-var kinds = []Kind{Access, Refresh, Challenge, CSRF}
+var kinds = []Kind{Access, Refresh, Challenge, CSRF, JWKS}
+
+// Kinds returns all kinds.
+func Kinds() []Kind { return slices.Clone(kinds) }
+
+// A key that signs assertions is published before it is used, so that every node knows it by then, and listed until
+// the longest assertion that it signed has ended for the slowest clock.
+const (
+	PublishAhead   = 30 * time.Second
+	PublishedGrace = 61 * time.Minute
+
+	// maxPublished bounds the published set, of which nodes take 128 keys; minPublished keeps scheduled rotations
+	// well below it.
+	maxPublished = 32
+	minPublished = 5 * time.Minute
+)
 
 // The errors beside seal.ErrWrongMaster and seal.ErrCorrupt; match them with errors.Is.
 var (
 	ErrMissing = errors.New("the store holds keys or secrets, but this secret is missing")
 	ErrRetired = errors.New("the secret cannot be used for tokens any more")
 	ErrKind    = errors.New("unknown kind of secret")
+	ErrTooMany = errors.New("too many keys are published: wait until the old ones have ended, or replace them all at once")
 )
 
 // Size is the size of a secret in bytes.
@@ -56,7 +73,7 @@ type Options struct {
 
 // Key is a secret with its id. It prints as its id.
 type Key struct {
-	ID     string // 12 characters of [a-z2-7]
+	ID     string // 12 characters of [a-z2-7]; of JWKS 8 of [0-9a-f], see assertion.SigningKey
 	Secret []byte // shared with everybody: must not be changed
 }
 
@@ -73,11 +90,18 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.ID), nil }
 // may have a store open, so what is in memory is what is in the store.
 type Keyring struct {
 	db      kv.DB
-	sealer  *seal.Sealer
+	sealers atomic.Pointer[sealers]
 	options Options
 
 	mu      sync.Mutex // held by whoever replaces current
 	current atomic.Pointer[snapshot]
+}
+
+// sealers open the records. While a change of the master key is being committed there are two, because a transaction
+// beside it can find the records under either.
+type sealers struct {
+	current *seal.Sealer
+	next    *seal.Sealer // nil but then
 }
 
 // snapshot is one immutable state of all rings.
@@ -96,7 +120,8 @@ func Open(ctx context.Context, db kv.DB, sealer *seal.Sealer, opt Options) (*Key
 	if opt.Grace == 0 {
 		opt.Grace = 48 * time.Hour
 	}
-	k := &Keyring{db: db, sealer: sealer, options: opt}
+	k := &Keyring{db: db, options: opt}
+	k.sealers.Store(&sealers{current: sealer})
 	rings, err := k.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open the secrets: %w", err)
@@ -111,14 +136,36 @@ func (k *Keyring) Signing(kind Kind) Key {
 	if !ok {
 		panic("secret: " + ErrKind.Error() + " " + string(kind))
 	}
-	return Key{ID: r.entries[0].ID, Secret: r.entries[0].Secret}
+	e := r.signing(k.options.Now)
+	return Key{ID: e.ID, Secret: e.Secret}
+}
+
+// Published returns the keys of the kind JWKS that a node must know now, the newest first: the one that signs, the
+// one that soon will, and those whose assertions may still be under way.
+func (k *Keyring) Published() []Key {
+	now := k.options.Now()
+	var keys []Key
+	for _, e := range k.current.Load().rings[JWKS].entries {
+		if e.usable(now, k.grace(JWKS)) {
+			keys = append(keys, Key{ID: e.ID, Secret: e.Secret})
+		}
+	}
+	return keys
+}
+
+// grace is how long a replaced secret of a kind verifies at least.
+func (k *Keyring) grace(kind Kind) time.Duration {
+	if kind == JWKS {
+		return PublishedGrace
+	}
+	return k.options.Grace
 }
 
 // Lookup returns the secret kid of the kind if it may verify now. It takes no lock; the slice is shared with
 // everybody and must not be changed.
 func (k *Keyring) Lookup(kind Kind, kid string) ([]byte, bool) {
 	e := k.current.Load().rings[kind].byID[kid]
-	if e == nil || !e.Retired.IsZero() && !e.usable(k.options.Now(), k.options.Grace) { // mostly without the clock
+	if e == nil || !e.Retired.IsZero() && !e.usable(k.options.Now(), k.grace(kind)) { // mostly without the clock
 		return nil, false
 	}
 	return e.Secret, true
@@ -142,13 +189,13 @@ func (k *Keyring) Cover(tx kv.Tx, kind Kind, kid string, exp time.Time) error {
 		return fmt.Errorf("cover a token: %w", err)
 	}
 	e := stored.byID[kid]
-	if e == nil || !e.usable(k.options.Now(), k.options.Grace) {
+	if e == nil || !e.usable(k.options.Now(), k.grace(kind)) {
 		return fmt.Errorf("cover a token of %s secret %s: %w", kind, kid, ErrRetired)
 	}
 	if !e.LastExp.Before(need) {
 		return nil
 	}
-	if err := k.write(tx, kind, stored.covering(kid, need)); err != nil {
+	if err := write(tx, kind, stored.covering(kid, need)); err != nil {
 		return fmt.Errorf("cover a token: %w", err)
 	}
 	return nil
@@ -191,6 +238,7 @@ type State string
 
 // The states.
 const (
+	Coming    State = "coming" // published, and about to sign
 	Signing   State = "signing"
 	Verifying State = "verifying"
 	Expired   State = "expired" // kept until the next rotation
@@ -198,13 +246,14 @@ const (
 
 // Status describes a secret without revealing it. Times are zero when they do not apply.
 type Status struct {
-	Kind    Kind
-	ID      string
-	State   State
-	Created time.Time
-	Retired time.Time // when it stopped signing
-	LastExp time.Time // no token that it signed is valid later
-	Until   time.Time // when it stops verifying
+	Kind    Kind      `json:"kind"`
+	ID      string    `json:"kid"`
+	State   State     `json:"state"`
+	Created time.Time `json:"created"`
+	From    time.Time `json:"from,omitzero"`     // when it begins to sign
+	Retired time.Time `json:"retired,omitzero"`  // when it stops signing
+	LastExp time.Time `json:"last_exp,omitzero"` // no token that it signed is valid later
+	Until   time.Time `json:"until,omitzero"`    // when it stops verifying
 }
 
 // List describes all secrets, by kind, the newest first.
@@ -212,12 +261,19 @@ func (k *Keyring) List() []Status {
 	now, current := k.options.Now(), k.current.Load()
 	var list []Status
 	for _, kind := range kinds {
-		for _, e := range current.rings[kind].entries {
-			s := Status{Kind: kind, ID: e.ID, State: Signing, Created: e.Created, Retired: e.Retired, LastExp: e.LastExp}
+		r := current.rings[kind]
+		signs := r.signing(k.options.Now)
+		for _, e := range r.entries {
+			s := Status{Kind: kind, ID: e.ID, State: Verifying, Created: e.Created, From: e.From, Retired: e.Retired, LastExp: e.LastExp}
 			if !e.Retired.IsZero() {
-				s.State, s.Until = Verifying, e.until(k.options.Grace)
+				s.Until = e.until(k.grace(kind))
 			}
-			if !e.usable(now, k.options.Grace) {
+			switch {
+			case e == signs:
+				s.State = Signing
+			case e.From.After(now):
+				s.State = Coming
+			case !e.usable(now, k.grace(kind)):
 				s.State = Expired
 			}
 			list = append(list, s)

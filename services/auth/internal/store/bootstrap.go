@@ -8,6 +8,9 @@ type Bootstrap struct {
 	SHA256  []byte `json:"sha256,omitempty"` // of the normalised secret
 	Expires int64  `json:"expires,omitempty"`
 	Closed  bool   `json:"closed,omitempty"` // a root key existed once; never opens again by itself
+
+	// Recovery says that an operator on the host opened it once more, although root keys exist.
+	Recovery bool `json:"recovery,omitempty"`
 }
 
 // Bootstrap returns the state; the zero state when none was stored yet.

@@ -4,7 +4,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -41,7 +40,7 @@ type App struct {
 	cfg     config.Config
 	log     *slog.Logger
 	health  *health.Node
-	keys    *assertion.File // nil if no assertions are checked
+	keys    *gateKeys // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
 	metrics netip.AddrPort
@@ -116,10 +115,10 @@ func (a *App) guard(o Options) (*guard.Guard, error) {
 	if g.Bind, err = assertion.ParseBind(s.Proxy.AssertionBind); err != nil {
 		return nil, err
 	}
-	if a.keys, err = assertion.Open(o.Home.Path(s.Proxy.AssertionKeyFile), o.Now); err != nil {
-		return nil, fmt.Errorf("server.proxy.assertion_key_file: %w", err)
+	if a.keys, err = openGateKeys(s.Proxy, o); err != nil {
+		return nil, err
 	}
-	g.Assertions = a.keys
+	g.Assertions = a.keys.verifier
 	return g, nil
 }
 
@@ -145,7 +144,7 @@ func (a *App) Reload() error {
 	if a.keys == nil {
 		return nil
 	}
-	return a.keys.Reload()
+	return a.keys.reload()
 }
 
 // Run serves until ctx ends or a listener fails, then lets running requests end for a few seconds and closes
@@ -154,6 +153,8 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "node is up", "version", buildinfo.String(), "peer_id", a.cfg.Identity.PeerID,
 		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "metrics", a.cfg.Server.MetricsAddr)
 	a.warn(ctx)
+	stopKeys := a.keys.follow(ctx, a.log)
+	defer stopKeys()
 	a.health.Set(health.Ready)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)

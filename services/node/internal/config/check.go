@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,8 @@ func (c Config) Check() error {
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
 		{"server.proxy.trusted_header", !validIdentityHeader(c.Server.Proxy.TrustedHeader), "want the name of a header that carries a key id, such as " + identity.HeaderKey},
 		{"server.metrics_addr", c.Server.MetricsAddr != "" && !validHostPort(c.Server.MetricsAddr), "want ADDRESS:PORT"},
+		{"server.proxy.assertion_jwks_url", c.Server.Proxy.AssertionJWKSURL != "" && !validJWKSURL(c.Server.Proxy.AssertionJWKSURL), "want http(s)://host[:port]/path without user, query and fragment"},
+		{"server.proxy.assertion_key_file", len(c.Server.Proxy.AssertionSources()) > 1, "name one source of assertion keys, not several: " + strings.Join(c.Server.Proxy.AssertionSources(), ", ")},
 		{"cors.allow_all_origins", c.CORS.AllowAllOrigins && len(c.CORS.AllowedOrigins) > 0, "contradicts cors.allowed_origins"},
 	})
 	errs = append(errs, c.checkLists()...)
@@ -128,18 +131,41 @@ func (c Config) checkIdentity() error {
 // CheckStart reports what stands against a start with this configuration, joined; nil when nothing does.
 func (c Config) CheckStart() error {
 	keyFile := Setting{Path: "server.proxy.assertion_key_file"}
+	needsKeys := c.Server.AuthMode == AuthProxy && c.Server.Proxy.RequireAssertion
 	return errors.Join(failed([]check{
 		{"identity.keypair", c.Identity.Keypair == "", "is missing; 'merod init' makes it"},
 		{"server.auth_mode", c.Server.AuthMode == AuthEmbedded, "this build has no embedded authentication; run mero-auth and use \"proxy\", or use \"none\" on a loopback listener"},
 		{
-			keyFile.Path, c.Server.AuthMode == AuthProxy && c.Server.Proxy.RequireAssertion && c.Server.Proxy.AssertionKeyFile == "",
-			"is required in auth mode \"proxy\": name the file with the keys that mero-auth keeps in assertion.key_file, here or in " + keyFile.Env(),
+			keyFile.Path, needsKeys && len(c.Server.Proxy.AssertionSources()) == 0,
+			"is required in auth mode \"proxy\": name the file with the keys that mero-auth keeps in assertion.key_file, here or in " + keyFile.Env() +
+				" (or, for a gate that signs with published keys, server.proxy.assertion_jwks_url or server.proxy.assertion_jwks_file)",
 		},
 		{
 			"server.listen", c.Server.AuthMode == AuthNone && !c.Server.None.AllowNonLoopback && !c.loopbackOnly(),
 			"auth mode \"none\" lets everybody in, so it listens on loopback addresses only; " + Setting{Path: "server.none.allow_non_loopback"}.Env() + "=true permits others",
 		},
 	})...)
+}
+
+// AssertionSources returns the settings that say where the keys of assertions come from. A start wants exactly one.
+func (p Proxy) AssertionSources() []string {
+	var set []string
+	for _, s := range []struct{ path, value string }{
+		{"server.proxy.assertion_key_file", p.AssertionKeyFile},
+		{"server.proxy.assertion_jwks_url", p.AssertionJWKSURL},
+		{"server.proxy.assertion_jwks_file", p.AssertionJWKSFile},
+	} {
+		if s.value != "" {
+			set = append(set, s.path)
+		}
+	}
+	return set
+}
+
+// validJWKSURL accepts an absolute http(s) URL that holds no credential.
+func validJWKSURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(s, "?# ")
 }
 
 func (c Config) loopbackOnly() bool {

@@ -73,13 +73,15 @@ type WebSocket struct {
 
 // Proxy says whom and what the node believes in auth mode proxy.
 type Proxy struct {
-	TrustedPeers     []netip.Prefix `koanf:"trusted_peers" doc:"addresses or networks that identity headers are accepted from; no prefix shorter than /16 (IPv4) or /48 (IPv6)"`
-	TrustedHeader    string         `koanf:"trusted_header" doc:"the header that carries the key id"`
-	RequireAssertion bool           `koanf:"require_assertion" doc:"accept an identity only with the X-Auth-Assertion that the gate signed; 'false' is insecure and then Host is checked"`
-	AssertionKeyFile string         `koanf:"assertion_key_file" doc:"file with the keys shared with the gate; required in auth mode proxy with require_assertion"`
-	AssertionBind    string         `koanf:"assertion_bind" doc:"'request' or, for proxies that rewrite paths, 'identity'; must equal assertion.bind of the gate"`
-	ClockLeeway      time.Duration  `koanf:"clock_leeway" doc:"how far the clocks of gate and node may differ"`
-	AssertionMaxTTL  time.Duration  `koanf:"assertion_max_ttl" doc:"longest validity that the node accepts in an assertion"`
+	TrustedPeers      []netip.Prefix `koanf:"trusted_peers" doc:"addresses or networks that identity headers are accepted from; no prefix shorter than /16 (IPv4) or /48 (IPv6)"`
+	TrustedHeader     string         `koanf:"trusted_header" doc:"the header that carries the key id"`
+	RequireAssertion  bool           `koanf:"require_assertion" doc:"accept an identity only with the X-Auth-Assertion that the gate signed; 'false' is insecure and then Host is checked"`
+	AssertionKeyFile  string         `koanf:"assertion_key_file" doc:"file with the keys shared with the gate; in auth mode proxy with require_assertion one of the three assertion sources is required"`
+	AssertionJWKSURL  string         `koanf:"assertion_jwks_url" doc:"address of the gate's published keys (its /auth/keys), for a gate with assertion.algorithm 'ed25519': the node then holds no key that signs; https unless the way to the gate is safe"`
+	AssertionJWKSFile string         `koanf:"assertion_jwks_file" doc:"file with the gate's published keys (assertion.jwks_file of the gate), in place of their address"`
+	AssertionBind     string         `koanf:"assertion_bind" doc:"'request' or, for proxies that rewrite paths, 'identity'; must equal assertion.bind of the gate"`
+	ClockLeeway       time.Duration  `koanf:"clock_leeway" doc:"how far the clocks of gate and node may differ"`
+	AssertionMaxTTL   time.Duration  `koanf:"assertion_max_ttl" doc:"longest validity that the node accepts in an assertion"`
 }
 
 // None configures auth mode none.

@@ -259,6 +259,9 @@ func TestCheckStart(t *testing.T) {
 		{"proxy without key file", nil, "server.proxy.assertion_key_file: is required"},
 		{"proxy without key file names the variable", nil, "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE"},
 		{"proxy with key file", []string{"MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=/k"}, ""},
+		{"proxy without key file names the other sources", nil, "server.proxy.assertion_jwks_url"},
+		{"proxy with the address of published keys", []string{"MEROD_SERVER__PROXY__ASSERTION_JWKS_URL=https://node.example/auth/keys"}, ""},
+		{"proxy with a file of published keys", []string{"MEROD_SERVER__PROXY__ASSERTION_JWKS_FILE=/k"}, ""},
 		{"proxy without assertions", []string{"MEROD_SERVER__PROXY__REQUIRE_ASSERTION=false"}, ""},
 		{"embedded", []string{"MEROD_SERVER__AUTH_MODE=embedded"}, "this build has no embedded authentication"},
 		{"none on loopback", []string{"MEROD_SERVER__AUTH_MODE=none"}, ""},
@@ -277,6 +280,30 @@ func TestCheckStart(t *testing.T) {
 			t.Errorf("%s: %v, want no problem", tt.name, got)
 		case tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)):
 			t.Errorf("%s: %v, want one problem with %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestCheck_AssertionSources: with two sources an attacker would need the weaker one only, and with a user in the address
+// a password would end up in logs.
+func TestCheck_AssertionSources(t *testing.T) {
+	const url, file, key = "MEROD_SERVER__PROXY__ASSERTION_JWKS_URL=", "MEROD_SERVER__PROXY__ASSERTION_JWKS_FILE=", "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE="
+	for _, tt := range []struct {
+		environ []string
+		want    string
+	}{
+		{[]string{key + "/k", url + "https://node.example/auth/keys"}, "not several"},
+		{[]string{key + "/k", file + "/j"}, "not several"},
+		{[]string{url + "https://node.example/auth/keys", file + "/j"}, "not several"},
+		{[]string{url + "node.example/auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "ftp://node.example/auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "https:///auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "https://user:password@node.example/auth/keys"}, "assertion_jwks_url"},
+		{[]string{url + "https://node.example/auth/keys?token=x"}, "assertion_jwks_url"},
+		{[]string{url + "https://node.example/auth/keys#x"}, "assertion_jwks_url"},
+	} {
+		if _, err := load(t, "", tt.environ...); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "password") {
+			t.Errorf("%q: %v, want %q", tt.environ, err, tt.want)
 		}
 	}
 }

@@ -46,7 +46,7 @@ type Guard struct {
 	// Header is the name of the header with the key id.
 	Header string
 	// Assertions verifies the gate's signatures; nil if none are required.
-	Assertions *assertion.File
+	Assertions Verifier
 	Bind       assertion.Bind
 	Leeway     time.Duration // difference of the clocks that is tolerated
 	MaxTTL     time.Duration // longest validity of an assertion
@@ -55,6 +55,12 @@ type Guard struct {
 	// StreamMaxAge stands in for the token's expiry where that is not signed.
 	StreamMaxAge time.Duration
 	Now          func() time.Time
+}
+
+// Verifier checks assertions of one version: [assertion.File] those of version 1 with a key that the gate shares,
+// [assertion.Published] those of version 2 with the gate's public keys.
+type Verifier interface {
+	Verify(header string, c assertion.Claim, leeway, maxTTL time.Duration) error
 }
 
 // Decision is what a request may do.

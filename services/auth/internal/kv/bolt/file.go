@@ -124,8 +124,28 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// openFile returns the locked and inspected file.
+// openFile returns the locked and inspected file. A file that was replaced while we waited for its lock is left
+// alone: what was written to it would be lost.
 func openFile(path string, opts Options) (*os.File, error) {
+	for {
+		f, err := lockFile(path, opts)
+		if err != nil {
+			return nil, err
+		}
+		mine, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if there, err := os.Lstat(path); err == nil && os.SameFile(mine, there) {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func lockFile(path string, opts Options) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0) //nolint:gosec // the configured path
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("%w: it is a symbolic link", ErrUnsafe)

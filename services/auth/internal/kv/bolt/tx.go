@@ -155,3 +155,22 @@ func (t *tx) step(move func() (k, v []byte), prefix string) (key string, value [
 	}
 	return key, value, ok
 }
+
+func (t *tx) Buckets() (names []string) {
+	if t.ended {
+		return nil
+	}
+	err := t.db.guard(func() error {
+		names = nil
+		return t.bolt.ForEach(func(name []byte, b *bbolt.Bucket) error {
+			if key, _ := b.Cursor().First(); key != nil { // an emptied bucket stays in the file
+				names = append(names, string(name))
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.fault = err
+	}
+	return names
+}

@@ -16,6 +16,7 @@ var scanTests = []test{
 	{"scan sees the transaction's own writes", testScanOwnWrites},
 	{"scans nest", testScanNested},
 	{"a scanned bucket cannot be written", testScanWrite},
+	{"buckets that hold a key", testBucketNames},
 }
 
 func testScanOrder(t *testing.T, db kv.DB) {
@@ -154,4 +155,36 @@ func testScanWrite(t *testing.T, db kv.DB) {
 	})
 	wantScan(t, db, "b", "", pair{"a", "1"}, pair{"b", "after the loop"}, pair{"c", "3"})
 	wantScan(t, db, "other", "", pair{"a", "v"}, pair{"c", "v"})
+}
+
+func testBucketNames(t *testing.T, db kv.DB) {
+	buckets := func(tx kv.Tx, when string, want ...string) {
+		t.Helper()
+		if got := tx.Buckets(); !slices.Equal(got, want) {
+			t.Errorf("%s: Buckets = %q, want %q", when, got, want)
+		}
+	}
+	view(t, db, func(tx kv.Tx) error {
+		buckets(tx, "empty store")
+		return nil
+	})
+	put(t, db, "b", pair{"k", "1"})
+	put(t, db, "a", pair{"k", ""})
+	put(t, db, "a\x00", pair{"k", "2"})
+	put(t, db, "gone", pair{"k", "3"})
+	var ended kv.Tx
+	update(t, db, func(tx kv.Tx) error {
+		buckets(tx, "stored", "a", "a\x00", "b", "gone")
+		if err := errors.Join(tx.Put("gone", "k", nil), tx.Put("new", "k", []byte("4"))); err != nil {
+			return err
+		}
+		buckets(tx, "with the transaction's own writes", "a", "a\x00", "b", "new")
+		return nil
+	})
+	view(t, db, func(tx kv.Tx) error {
+		buckets(tx, "committed", "a", "a\x00", "b", "new")
+		ended = tx
+		return nil
+	})
+	buckets(ended, "after the end of the transaction")
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"iter"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -138,4 +139,15 @@ func (t *tx) Scan(bucket, prefix string) iter.Seq2[string, []byte] {
 		defer func() { t.scanning[bucket]-- }()
 		t.state[bucket].scan(prefix, yield)
 	}
+}
+
+func (t *tx) Buckets() []string {
+	var names []string
+	for name, root := range t.state {
+		if root != nil && !t.ended {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
