@@ -17,10 +17,11 @@ ldflags := -s -w -X $(stamp).Version=$(version) -X $(stamp).Commit=$(commit)
 help: ## Show the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-build: ## Build bin/mero-auth and bin/merod, static and with the version stamped in
-	@echo "Building bin/mero-auth and bin/merod $(version) ($(commit))"
+build: ## Build bin/mero-auth, bin/merod and bin/mero-bundle, static and with the version stamped in
+	@echo "Building bin/mero-auth, bin/merod and bin/mero-bundle $(version) ($(commit))"
 	@CGO_ENABLED=0 GOWORK=off go -C services/auth build -trimpath -ldflags '$(ldflags)' -o ../../bin/mero-auth ./cmd/mero-auth
 	@CGO_ENABLED=0 GOWORK=off go -C services/node build -trimpath -ldflags '$(ldflags)' -o ../../bin/merod ./cmd/merod
+	@CGO_ENABLED=0 GOWORK=off go -C services/node build -trimpath -ldflags '$(ldflags)' -o ../../bin/mero-bundle ./cmd/mero-bundle
 
 up: ## Start the proxy, mero-auth and merod (with Docker Compose or natively) and print what to do next
 	@deploy/scripts/up.sh
@@ -48,7 +49,7 @@ e2e: ## Run only the end-to-end tests: the real nginx before the real binaries
 test-root: ## Run the tests that need root: the compose file on a Docker engine, disks that fill up
 	@deploy/scripts/test.sh root compose
 
-bench: build ## Print what the gate costs, as ratios with target and denominator
+bench: build ## Print what gate and node cost, as ratios with target and denominator
 	@deploy/scripts/bench.sh
 
 fuzz: ## Run every fuzz target for T each (make fuzz T=5m)

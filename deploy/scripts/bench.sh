@@ -7,6 +7,8 @@ export GOTOOLCHAIN=local GOWORK=off
 deploy/scripts/packages.sh test
 echo "== bench: the gate against what it may cost (about three minutes; a million keys are made first)"
 go -C services/auth test -count=1 -run '^TestRatios$' -v -timeout 30m ./internal/bench -ratios | grep -v -e '^=== ' -e '^PASS$'
+echo "== bench: the node against what it may cost (blobs of 1 GiB go up and down)"
+go -C services/node test -count=1 -run '^TestRatios$' -v -timeout 30m ./internal/bench -ratios | grep -v -e '^=== ' -e '^PASS$'
 [ "${MERO_BENCH:-}" = all ] || { echo "MERO_BENCH=all make bench runs every benchmark of every package too."; exit 0; }
 for module in $(deploy/scripts/modules.sh); do
     echo "== bench: $module"

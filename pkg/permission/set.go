@@ -87,6 +87,16 @@ func (s *Set) AllowsApplication(id string) bool {
 		contains(s.applications, Permission{action: applicationBinding, id: id})
 }
 
+// AllowsContext reports whether the context bindings of the list leave the context id in reach, whatever the list grants
+// there. It is for requests whose own permission is not about contexts and that name one all the same.
+func (s *Set) AllowsContext(id string) bool {
+	if s.admin || len(s.contexts) == 0 {
+		return true
+	}
+	i, bound := slices.BinarySearchFunc(s.contexts, Permission{action: contextBinding, id: id}, compare)
+	return bound || i < len(s.contexts) && s.contexts[i].id == id
+}
+
 // MayGrant reports whether the holder of the list may put p into the list of a key below its own: it holds p
 // itself, or p is a binding that stays within its own. The holder's bindings need not be repeated there, as
 // every decision asks the lists of both keys. The zero value is nobody's to grant.

@@ -233,6 +233,28 @@ func TestAllowsApplication(t *testing.T) {
 	}
 }
 
+func TestAllowsContext(t *testing.T) {
+	for _, row := range []decision{
+		{"", "c1", true},
+		{"blob", "c1", true},
+		{"context[c1]", "c1", true},
+		{"context[c1,alice]", "c1", true},
+		{"context[c1]", "c2", false},
+		{"context[c1]", "c", false},
+		{"context[c1,alice]", "c0", false},
+		{"context[c0],context[c2,bob]", "c1", false},
+		{"context[c0],context[c2,bob]", "c2", true},
+		{"context:execute[c2]", "c1", true}, // no binding
+		{"context[!]", "c1", false},
+		{"context[c2],admin", "c1", true},
+		{"application-binding[a]", "c1", true},
+	} {
+		if got := permission.NewSet(permission.Split(row.list)).AllowsContext(row.required); got != row.want {
+			t.Errorf("%q allows context %q = %v, want %v", row.list, row.required, got, row.want)
+		}
+	}
+}
+
 func TestMayGrant_NobodyGrantsWhatTheyDoNotHold(t *testing.T) {
 	for _, row := range []decision{
 		{"keys:create", "admin", false},
@@ -367,7 +389,7 @@ func TestSet_DecisionsDoNotAllocate(t *testing.T) {
 	required := parse(t, "context:execute")
 	if n := testing.AllocsPerRun(100, func() {
 		p := required.On("c1").As("alice").Calling("get")
-		_ = set.Allows(p) && set.AllowsAnyScope(p) && set.AllowsEverywhere(p) && set.AllowsApplication("a") && set.MayGrant(p)
+		_ = set.Allows(p) && set.AllowsAnyScope(p) && set.AllowsEverywhere(p) && set.AllowsApplication("a") && set.AllowsContext("c") && set.MayGrant(p)
 	}); n != 0 {
 		t.Errorf("a decision allocates %v times", n)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
@@ -14,8 +15,10 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/fetch"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
 	"github.com/calimero-network/mero-go/services/node/internal/health"
 	"github.com/calimero-network/mero-go/services/node/internal/home"
@@ -26,6 +29,9 @@ import (
 
 // drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
 const drain = 8 * time.Second
+
+// collectEvery is how often one of the 256 directories of chunks is searched for what nobody holds.
+const collectEvery = time.Minute
 
 // Options are what a node is made from.
 type Options struct {
@@ -74,6 +80,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	a.collect(blobs)
 	g, err := a.guard(o)
 	if err != nil {
 		return err
@@ -85,7 +92,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
 	a.health = health.New(read, db.Probe, o.Now)
 	api := &httpapi.API{
-		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Health: a.health,
+		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Apps: applications(o, db, blobs), Health: a.health,
 		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
 	}
 	handler, err := api.New()
@@ -93,6 +100,40 @@ func (a *App) wire(ctx context.Context, o Options) error {
 		return err
 	}
 	return a.listen(ctx, handler, api.MetricsOnly())
+}
+
+// applications prepares installations from the settings.
+func applications(o Options, db *store.Store, blobs *blob.Store) *application.Service {
+	cfg := o.Config.Apps
+	paths := cfg.Paths
+	switch {
+	case len(paths) > 0:
+	case o.Config.Server.AuthMode == config.AuthNone:
+		paths = []string{"/"}
+	default:
+		paths = []string{filepath.Dir(string(o.Home))}
+	}
+	client := fetch.New(fetch.Settings{
+		Hosts: cfg.AllowedHosts, Networks: cfg.AllowedNetworks, PlainHTTP: cfg.AllowHTTP, MaxSize: cfg.MaxSize, Timeout: cfg.DownloadTimeout,
+	}, nil, o.Now, o.Log)
+	return &application.Service{
+		Store: db, Blobs: blobs, Fetch: client, Paths: paths, MaxSize: cfg.MaxSize, MaxModule: cfg.MaxModuleSize, Now: o.Now, Log: o.Log,
+	}
+}
+
+// collect removes what no blob holds until the node stops.
+func (a *App) collect(blobs *blob.Store) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		blobs.Run(ctx, collectEvery)
+	}()
+	a.cleanup = append(a.cleanup, func() error {
+		cancel()
+		<-done
+		return nil
+	})
 }
 
 // guard prepares the decision about requests from the settings.

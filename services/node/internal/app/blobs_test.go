@@ -26,6 +26,7 @@ func (n *node) blobCalls(t *testing.T) func(method, path string, body []byte) an
 }
 
 // The blob checks of the node contract.
+// node check C16, C17, C18, C19, C20
 func TestContract_Blobs(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	send := n.blobCalls(t)
@@ -90,6 +91,7 @@ func TestContract_Blobs(t *testing.T) {
 	expect(t, send("DELETE", "/"+bigID.String(), nil), 404, `{"error":"Blob not found"}`)
 }
 
+// node check C21, C22
 func TestBlobs_Refusals(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	send := n.blobCalls(t)
@@ -109,6 +111,31 @@ func TestBlobs_Refusals(t *testing.T) {
 	}
 }
 
+// A key that is bound to one context does not announce to another, nor ask there.
+func TestBlobs_ContextBeyondABinding(t *testing.T) {
+	n := start(t, t.TempDir(), nil)
+	mine, other := id.ID{1}.String(), id.ID{2}.String()
+	bound := "blob,context[" + mine + "]"
+	content := "content"
+	path := "/admin-api/blobs/" + blobID([]byte(content)).String()
+	for name, tt := range map[string]struct {
+		permissions, method, path string
+		status                    int
+	}{
+		"announce to the bound one": {bound, "PUT", "/admin-api/blobs?context_id=" + mine, 200},
+		"announce to another":       {bound, "PUT", "/admin-api/blobs?context_id=" + other, 403},
+		"announce unbound":          {"blob", "PUT", "/admin-api/blobs?context_id=" + other, 200},
+		"without the permission":    {"context", "PUT", "/admin-api/blobs?context_id=" + mine, 403},
+		"ask in another":            {bound, "GET", path + "?context_id=" + other, 403},
+		"malformed":                 {bound, "GET", path + "?context_id=x", 400},
+	} {
+		if a := n.as(t, tt.permissions, tt.method, tt.path, strings.NewReader(content)); a.StatusCode != tt.status {
+			t.Errorf("%s: %s %s, want %d", name, a.Status, a.body, tt.status)
+		}
+	}
+}
+
+// node check C23
 func TestBlobs_DeletingOneKeepsWhatItShares(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	send, big := n.blobCalls(t), make([]byte, 1<<20)
@@ -138,28 +165,54 @@ func TestBlobs_RangesAndConditions(t *testing.T) {
 	path := n.url("/admin-api/blobs/" + id.ID(sha256.Sum256(chunk[:])).String())
 	do(t, request(t, http.MethodPut, n.url("/admin-api/blobs"), bytes.NewReader(content)))
 	etag := `"` + hex.EncodeToString(chunk[:]) + `"`
+	whole := string(content)
 	for _, tt := range []struct {
-		header, value string
-		status        int
-		body          string
+		name    string
+		headers map[string]string
+		status  int
+		body    string
+		part    string // Content-Range
 	}{
-		{"Range", "bytes=6-13", 206, "<script>"},
-		{"Range", "bytes=-9", 206, "</script>"},
-		{"Range", "bytes=100-", 416, ""},
-		{"If-None-Match", etag, 304, ""},
-		{"If-None-Match", `"other"`, 200, string(content)},
-		{"If-Range", `"other"`, 200, string(content)},
+		{"single", map[string]string{"Range": "bytes=6-13"}, 206, "<script>", "bytes 6-13/31"},
+		{"suffix", map[string]string{"Range": "bytes=-9"}, 206, "</script>", "bytes 22-30/31"},
+		{"long suffix", map[string]string{"Range": "bytes=-99"}, 206, whole, "bytes 0-30/31"},
+		{"open", map[string]string{"Range": "bytes=22-"}, 206, "</script>", "bytes 22-30/31"},
+		{"beyond the end", map[string]string{"Range": "bytes=22-999"}, 206, "</script>", "bytes 22-30/31"},
+		{"one byte", map[string]string{"Range": "bytes=0-0"}, 206, "<", "bytes 0-0/31"},
+		{"behind the end", map[string]string{"Range": "bytes=31-"}, 416, "", "bytes */31"},
+		{"empty suffix", map[string]string{"Range": "bytes=-0"}, 416, "", ""},
+		{"backwards", map[string]string{"Range": "bytes=9-3"}, 416, "", ""},
+		{"no number", map[string]string{"Range": "bytes=a-b"}, 416, "", ""},
+		{"overflow", map[string]string{"Range": "bytes=99999999999999999999-"}, 416, "", ""},
+		{"several", map[string]string{"Range": "bytes=0-1,4-5"}, 200, whole, ""},
+		{"several that overlap", map[string]string{"Range": "bytes=0-,0-,0-,0-"}, 200, whole, ""},
+		{"If-Range matches", map[string]string{"Range": "bytes=0-5", "If-Range": etag}, 206, "<html>", "bytes 0-5/31"},
+		{"If-Range differs", map[string]string{"Range": "bytes=0-5", "If-Range": `"other"`}, 200, whole, ""},
+		{"If-Range is weak", map[string]string{"Range": "bytes=0-5", "If-Range": "W/" + etag}, 200, whole, ""},
+		{"If-Range is a date", map[string]string{"Range": "bytes=0-5", "If-Range": "Sat, 29 Oct 1994 19:43:31 GMT"}, 200, whole, ""},
+		{"If-None-Match matches", map[string]string{"If-None-Match": etag}, 304, "", ""},
+		{"If-None-Match differs", map[string]string{"If-None-Match": `"other"`}, 200, whole, ""},
+		{"If-Match differs", map[string]string{"If-Match": `"other"`}, 412, "", ""},
+		{"If-None-Match before Range", map[string]string{"If-None-Match": etag, "Range": "bytes=0-5"}, 304, "", ""},
 	} {
 		r := request(t, http.MethodGet, path, nil)
-		r.Header.Set(tt.header, tt.value)
-		if tt.header == "If-Range" {
-			r.Header.Set("Range", "bytes=0-1")
+		for name, value := range tt.headers {
+			r.Header.Set(name, value)
 		}
 		a := do(t, r)
-		if a.StatusCode != tt.status || a.body != tt.body && tt.status != 416 {
-			t.Errorf("%s: %s: %s %q, want %d %q", tt.header, tt.value, a.Status, a.body, tt.status, tt.body)
+		if a.StatusCode != tt.status || a.body != tt.body && tt.status != 416 || a.Header.Get("Content-Range") != tt.part && tt.part != "" {
+			t.Errorf("%s: %s %q %q, want %d %q %q", tt.name, a.Status, a.body, a.Header.Get("Content-Range"), tt.status, tt.body, tt.part)
+		}
+		if want := "bytes"; (a.StatusCode == 200 || a.StatusCode == 206) && a.Header.Get("Accept-Ranges") != want {
+			t.Errorf("%s: Accept-Ranges = %q", tt.name, a.Header.Get("Accept-Ranges"))
 		}
 	}
+	head := request(t, http.MethodHead, path, nil)
+	head.Header.Set("Range", "bytes=0-5") // means nothing there
+	if a := do(t, head); a.StatusCode != 200 || a.ContentLength != 31 || a.Header.Get("Etag") != etag {
+		t.Errorf("HEAD with a range: %s, %d bytes, %v", a.Status, a.ContentLength, a.Header)
+	}
+
 	// An uploaded page must not become a page of the dashboard's origin.
 	a := do(t, request(t, http.MethodGet, path, nil))
 	if a.Header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(a.Header.Get("Content-Security-Policy"), "sandbox") {

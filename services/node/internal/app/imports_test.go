@@ -8,7 +8,7 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
-		"id", "multiaddr", "peer", "caller", "config", "home", "store", "blob", "health", "metrics", "guard", "httpapi", "app", "cli",
+		"id", "multiaddr", "peer", "caller", "config", "home", "store", "blob", "bundle", "fetch", "application", "health", "metrics", "guard", "httpapi", "app", "cli", "bench",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")
 }

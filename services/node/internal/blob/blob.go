@@ -10,6 +10,8 @@
 // only after the index has forgotten it, so a crash never breaks a blob. What a crash leaves over is found again
 // without looking at all files: uploads work in a directory of their own, which lists the chunks before it moves
 // them in place, and removals mark the chunks as dead in the transaction that drops them. [Open] clears both.
+// [Store.Collect] does the same while the node runs, for removals by transactions that are not this package's, and
+// looks at all files for what nobody holds.
 package blob
 
 import (
@@ -58,6 +60,9 @@ type Store struct {
 	// it. It is locked before pins.
 	mu   sync.Mutex
 	pins pins
+	// uncertain says that a transaction failed without telling whether it reached the disk. Until the next start
+	// nothing is removed because the index does not name it. Guarded by mu.
+	uncertain bool
 
 	buffers sync.Pool
 	// writeFile writes and syncs one file; tests make it fail.
@@ -99,7 +104,7 @@ func (s *Store) makeDirs() error {
 			return err
 		}
 	}
-	for i := range 256 {
+	for i := range directories {
 		err := os.Mkdir(filepath.Join(s.chunkDir(), fmt.Sprintf("%02x", i)), 0o700)
 		if err != nil && !errors.Is(err, os.ErrExist) {
 			return err
@@ -260,8 +265,17 @@ func listed(list []byte) []id.ID {
 
 // discard removes the files of those chunks that no blob holds. The caller holds mu, or is alone.
 func (s *Store) discard(ctx context.Context, chunks []id.ID) error {
-	var unheld []id.ID
-	err := s.db.View(ctx, func(tx *store.Tx) error {
+	unheld, err := s.unheld(ctx, chunks)
+	if err != nil {
+		return err
+	}
+	_, err = s.removeFiles(unheld)
+	return err
+}
+
+// unheld returns those chunks that no blob holds.
+func (s *Store) unheld(ctx context.Context, chunks []id.ID) (unheld []id.ID, err error) {
+	err = s.db.View(ctx, func(tx *store.Tx) error {
 		for _, chunk := range chunks {
 			refs, err := tx.ChunkRefs(chunk)
 			if err != nil {
@@ -273,11 +287,7 @@ func (s *Store) discard(ctx context.Context, chunks []id.ID) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	_, err = s.removeFiles(unheld)
-	return err
+	return unheld, err
 }
 
 func syncDirs(dirs map[string]bool) error {

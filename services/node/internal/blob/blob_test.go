@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,9 +18,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
@@ -211,9 +215,9 @@ func TestPut_FailureLeavesNothing(t *testing.T) {
 	} {
 		f := open(t, t.TempDir(), tt.maxSize)
 		if tt.fail != nil {
-			writes := 0
+			var writes atomic.Int32
 			f.OnWrite(func(string) error {
-				if writes++; writes == 2 {
+				if writes.Add(1) == 2 {
 					return tt.fail
 				}
 				return nil
@@ -505,24 +509,40 @@ func TestConcurrentPutAndDeleteOfTheSameContent(t *testing.T) {
 	}
 }
 
-// zeros is an endless reader.
-type zeros struct{}
+// heapReader yields size bytes, never the same chunk twice, and notes the live heap after every 8 MiB.
+type heapReader struct {
+	size, done int64
+	peak       uint64
+}
 
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+func (r *heapReader) Read(p []byte) (int, error) {
+	if r.done == r.size {
+		return 0, io.EOF
+	}
+	if r.done%(8*blob.ChunkSize) == 0 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		r.peak = max(r.peak, m.HeapAlloc)
+	}
+	n := min(len(p), blob.ChunkSize, int(r.size-r.done))
+	clear(p[:n])
+	binary.BigEndian.PutUint64(p, uint64(r.done))
+	r.done += int64(n)
+	return n, nil
+}
 
 func TestPut_MemoryDoesNotGrowWithTheBlob(t *testing.T) {
 	f := open(t, t.TempDir(), 0)
-	allocated := func(size int64) uint64 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if _, err := f.Put(t.Context(), io.LimitReader(zeros{}, size), nil); err != nil {
+	peak := func(size int64) uint64 {
+		r := &heapReader{size: size}
+		if _, err := f.Put(t.Context(), r, nil); err != nil {
 			t.Fatal(err)
 		}
-		runtime.ReadMemStats(&after)
-		return after.TotalAlloc - before.TotalAlloc
+		return r.peak
 	}
-	if small, large := allocated(blob.ChunkSize), allocated(32*blob.ChunkSize); large > small+2*blob.ChunkSize {
-		t.Errorf("1 MiB allocates %d bytes, 32 MiB %d", small, large)
+	if small, large := peak(blob.ChunkSize), peak(48*blob.ChunkSize); large > small+8*blob.ChunkSize {
+		t.Errorf("live heap while 1 MiB comes in: %d bytes, 48 MiB: %d", small, large)
 	}
 }
 
@@ -569,5 +589,158 @@ func TestOpen_NamesTheProblem(t *testing.T) {
 	_, err = blob.Open(t.Context(), filepath.Join(dir, "blobs"), db, 0, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "blob directory") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestCollect_RemovesWhatNobodyHolds(t *testing.T) {
+	f := open(t, t.TempDir(), 0)
+	kept, removed, read := random(1, 100), random(2, 100), random(3, 100)
+	f.put(t, kept)
+	for _, content := range [][]byte{removed, read} {
+		f.put(t, content)
+	}
+	r, err := f.Open(t.Context(), wantID(read))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another package's transaction: the chunks are dead, and nobody buries them.
+	if err := f.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.RemoveBlob(wantID(removed))
+		_, err2 := tx.RemoveBlob(wantID(read))
+		return errors.Join(err, err2)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	stray := id.ID(sum("stray"))
+	foreign := filepath.Join(filepath.Dir(f.ChunkPath(stray)), "NOTES")
+	if err := errors.Join(os.WriteFile(f.ChunkPath(stray), []byte("stray"), 0o600), os.WriteFile(foreign, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	collect := func() {
+		t.Helper()
+		for i := range 256 {
+			if err := f.Collect(t.Context(), i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	collect()
+	exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
+	for name, tt := range map[string]struct{ got, want bool }{
+		"held":        {exists(f.ChunkPath(id.ID(sum(string(kept))))), true},
+		"removed":     {exists(f.ChunkPath(id.ID(sum(string(removed))))), false},
+		"being read":  {exists(f.ChunkPath(id.ID(sum(string(read))))), true},
+		"stray":       {exists(f.ChunkPath(stray)), false},
+		"not a chunk": {exists(foreign), true},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: exists = %t, want %t", name, tt.got, tt.want)
+		}
+	}
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, read) {
+		t.Errorf("a reader across the collection: %d bytes, %v", len(got), err)
+	}
+	_ = r.Close()
+	collect()
+	if exists(f.ChunkPath(id.ID(sum(string(read))))) {
+		t.Error("what was being read stays for ever")
+	}
+}
+
+func TestCollect_TouchesNothingWhileTheIndexIsUncertain(t *testing.T) {
+	f := open(t, t.TempDir(), 0)
+	f.OnWrite(func(path string) error {
+		if filepath.Base(path) == "chunks" {
+			return f.db.Close()
+		}
+		return nil
+	})
+	content := random(1, 100)
+	if _, err := f.Put(t.Context(), bytes.NewReader(content), nil); err == nil {
+		t.Fatal("Put succeeded without an index")
+	}
+	if err := f.Collect(t.Context(), int(sum(string(content))[0])); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(f.ChunkPath(id.ID(sum(string(content))))); err != nil {
+		t.Errorf("a chunk whose fate the next start decides: %v", err)
+	}
+}
+
+func TestRun_SweepsEverythingThenGoesOnAndEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, t.TempDir(), 0)
+		stray := func(name string) string {
+			path := f.ChunkPath(id.ID(sum(name)))
+			if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		first := stray("first")
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { f.Run(ctx, time.Minute) })
+		synctest.Wait()
+		if _, err := os.Stat(first); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after the start: %v", err)
+		}
+		second := stray("second")
+		time.Sleep(257 * time.Minute)
+		synctest.Wait()
+		if _, err := os.Stat(second); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after 256 ticks: %v", err)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
+
+func TestCommit_AllOrNothing(t *testing.T) {
+	f := open(t, t.TempDir(), 0)
+	shared := random(9, blob.ChunkSize)
+	contents := [][]byte{append(bytes.Clone(shared), 1), append(bytes.Clone(shared), 2), shared}
+	stage := func() []*blob.Staged {
+		all := make([]*blob.Staged, len(contents))
+		for i, c := range contents {
+			var err error
+			if all[i], err = f.Stage(t.Context(), bytes.NewReader(c), nil); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(all[i].Open())
+			if err != nil || !bytes.Equal(got, c) {
+				t.Errorf("content %d before the commit: %d bytes, %v", i, len(got), err)
+			}
+		}
+		return all
+	}
+	discard := func(all []*blob.Staged) {
+		for _, g := range all {
+			g.Discard(t.Context())
+		}
+	}
+	refusal := errors.New("refused")
+	staged := stage()
+	if err := f.Commit(t.Context(), func(*store.Tx) error { return refusal }, staged...); !errors.Is(err, refusal) {
+		t.Errorf("Commit = %v, want the refusal", err)
+	}
+	discard(staged)
+	if got := f.files(t); len(got) > 0 {
+		t.Errorf("a refused commit left %v", got)
+	}
+	staged = stage()
+	if err := f.Commit(t.Context(), nil, staged...); err != nil {
+		t.Fatal(err)
+	}
+	discard(staged)
+	for i, c := range contents {
+		if got, err := f.read(t, wantID(c)); err != nil || !bytes.Equal(got, c) {
+			t.Errorf("content %d: %d bytes, %v", i, len(got), err)
+		}
+	}
+	staged = stage() // and given up
+	discard(staged)
+	if got := f.files(t); len(got) != 3 {
+		t.Errorf("files in the end: %v, want three chunks", got)
 	}
 }

@@ -19,6 +19,8 @@ type Reader struct {
 
 	store  *Store
 	chunks []id.ID
+	path   func(chunk id.ID) string
+	pinned bool
 	offset int64
 	buf    *[ChunkSize]byte
 	loaded int // index of the chunk in buf, -1 if none
@@ -29,7 +31,7 @@ type Reader struct {
 
 // Open opens a blob for reading. The caller must close it. The error wraps [ErrNotFound] if there is none.
 func (s *Store) Open(ctx context.Context, blob id.ID) (*Reader, error) {
-	r := &Reader{store: s, loaded: -1}
+	r := &Reader{store: s, path: s.chunkPath, pinned: true, loaded: -1}
 	err := s.pins.addFrom(func() ([]id.ID, error) {
 		err := s.db.View(ctx, func(tx *store.Tx) (err error) {
 			if r.Info, err = tx.Blob(blob); err != nil {
@@ -75,7 +77,7 @@ func (r *Reader) load(i int) error {
 		r.buf, _ = r.store.buffers.Get().(*[ChunkSize]byte)
 	}
 	want := min(ChunkSize, r.Info.Size-int64(i)*ChunkSize)
-	f, err := os.Open(r.store.chunkPath(r.chunks[i]))
+	f, err := os.Open(r.path(r.chunks[i]))
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, r.Info.ID, err)
 	}
@@ -118,7 +120,9 @@ func (r *Reader) Close() error {
 		r.store.buffers.Put(r.buf)
 		r.buf = nil
 	}
-	r.store.unpin(r.chunks)
+	if r.pinned {
+		r.store.unpin(r.chunks)
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +55,9 @@ func (c Config) Check() error {
 		atLeast("discovery.autonat.max_candidates", int64(c.Discovery.AutoNAT.MaxCandidates), 0),
 		atLeast("discovery.autonat.probe_interval", int64(c.Discovery.AutoNAT.ProbeInterval), 1),
 		atLeast("blobstore.max_blob_size", c.Blobstore.MaxBlobSize, 0),
+		atLeast("applications.max_size", c.Apps.MaxSize, 1),
+		atLeast("applications.max_module_size", c.Apps.MaxModuleSize, 1),
+		atLeast("applications.download_timeout", int64(c.Apps.DownloadTimeout.Seconds()), 1),
 		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
 		{"datastore.path", c.Datastore.Path == "", "want a directory"},
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
@@ -100,6 +104,8 @@ func (c Config) checkLists() []error {
 	each("discovery.external_addresses", c.Discovery.ExternalAddresses, address)
 	each("server.allowed_hosts", c.Server.AllowedHosts, hostPattern)
 	each("cors.allowed_origins", c.CORS.AllowedOrigins, origin)
+	each("applications.allowed_hosts", c.Apps.AllowedHosts, hostPattern)
+	each("applications.paths", c.Apps.Paths, absolute)
 	for _, p := range c.Server.Proxy.TrustedPeers {
 		least := minPrefix6
 		if p.Addr().Is4() {
@@ -207,6 +213,13 @@ func hostPattern(s string) error {
 	}
 	if _, err := multiaddr.Parse("/dns/" + name); err != nil || (wildcard && !strings.Contains(name, ".")) {
 		return fmt.Errorf("%q is not a host name (without port) or *.DOMAIN", s)
+	}
+	return nil
+}
+
+func absolute(s string) error {
+	if !filepath.IsAbs(s) {
+		return fmt.Errorf("%q is not an absolute path", s)
 	}
 	return nil
 }

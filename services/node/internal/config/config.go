@@ -27,6 +27,7 @@ type Config struct {
 	Sync       Sync           `koanf:"sync"`
 	Datastore  Datastore      `koanf:"datastore"`
 	Blobstore  Blobstore      `koanf:"blobstore"`
+	Apps       Applications   `koanf:"applications"`
 	Log        Log            `koanf:"log"`
 	Network    Network        `koanf:"network"`
 	Compatible map[string]any `koanf:"context" doc:"free table that nodes of the reference keep chain clients in; kept, without effect"`
@@ -162,6 +163,17 @@ type Blobstore struct {
 	MaxBlobSize int64  `koanf:"max_blob_size" doc:"largest blob in bytes; 0 = no limit"`
 }
 
+// Applications says what may be installed, and from where.
+type Applications struct {
+	MaxSize         int64          `koanf:"max_size" doc:"largest bundle or module that is installed, in bytes"`
+	MaxModuleSize   int64          `koanf:"max_module_size" doc:"largest WebAssembly module that is installed, alone or in a bundle, in bytes"`
+	DownloadTimeout time.Duration  `koanf:"download_timeout" doc:"longest time of one download"`
+	AllowedHosts    []string       `koanf:"allowed_hosts" doc:"names that the URL of an installation, and every redirect, may have: 'apps.example.com' or '*.example.com', without port; empty = any"`
+	AllowedNetworks []netip.Prefix `koanf:"allowed_networks" doc:"addresses or networks that are downloaded from although they are not the public internet, such as '127.0.0.0/8' for a registry on this machine; also by plain http if the URL names the address"`
+	AllowHTTP       bool           `koanf:"allow_http" doc:"download by plain http also without a hash"`
+	Paths           []string       `koanf:"paths" doc:"absolute directories below which files may be installed by path; empty = the directory given with --home, and in auth mode 'none' every directory"`
+}
+
 // Log configures logging to stderr.
 type Log struct {
 	Level  string `koanf:"level" doc:"'debug', 'info', 'warn' or 'error'"`
@@ -181,6 +193,7 @@ func Defaults() Config {
 		Sync:      Sync{TimeoutMS: 30000, IntervalMS: 5000, FrequencyMS: 10000},
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
+		Apps:      Applications{MaxSize: 64 << 20, MaxModuleSize: 20 << 20, DownloadTimeout: 5 * time.Minute},
 		Log:       Log{Level: "info", Format: "json"},
 	}
 }

@@ -54,10 +54,15 @@ func TestLoad_EmptyFileGivesDefaults(t *testing.T) {
 
 // normal makes empty and nil lists equal.
 func normal(c config.Config) config.Config {
-	for _, list := range []*[]string{&c.Server.AllowedHosts, &c.CORS.AllowedOrigins, &c.Bootstrap.Nodes, &c.Discovery.ExternalAddresses} {
+	for _, list := range []*[]string{
+		&c.Server.AllowedHosts, &c.CORS.AllowedOrigins, &c.Bootstrap.Nodes, &c.Discovery.ExternalAddresses, &c.Apps.AllowedHosts, &c.Apps.Paths,
+	} {
 		if len(*list) == 0 {
 			*list = nil
 		}
+	}
+	if len(c.Apps.AllowedNetworks) == 0 {
+		c.Apps.AllowedNetworks = nil
 	}
 	return c
 }
@@ -112,6 +117,11 @@ allow_non_loopback = true
 [cors]
 allow_all_origins = true
 allowed_origins = ["https://app.example.com/"]
+[applications]
+paths = ["apps"]
+allowed_hosts = ["https://apps.example.com"]
+allowed_networks = ["10.0.0.1/8"]
+max_size = 0
 [log]
 level = "loud"
 `), []string{"MEROD_SYNC__INTERVAL_MS=often", "MEROD_BLOBSTORE__MAX_BLOB_SIZE=-1"}, nil)
@@ -130,6 +140,10 @@ level = "loud"
 		`mode: want one of ["standard" "read-only"], got "fast"`,
 		`log.level: want one of ["debug" "info" "warn" "error"], got "loud"`,
 		`blobstore.max_blob_size: want at least 0, got -1`,
+		`applications.paths: "apps" is not an absolute path`,
+		`applications.allowed_hosts: "https://apps.example.com" is not a host name (without port) or *.DOMAIN`,
+		`applications.allowed_networks: "10.0.0.1/8" has bits behind its prefix; write 10.0.0.0/8`,
+		`applications.max_size: want at least 1, got 0`,
 		`cors.allow_all_origins: contradicts cors.allowed_origins`,
 		`cors.allowed_origins: cors: origin "https://app.example.com/": the host holds '/'; want a name in ASCII (punycode) and no path, user or wildcard`,
 	}

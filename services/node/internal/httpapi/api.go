@@ -22,6 +22,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
@@ -46,6 +47,7 @@ type API struct {
 	CORS    *cors.Rules
 	Store   *store.Store
 	Blobs   *blob.Store
+	Apps    *application.Service
 	Health  *health.Node
 	Metrics *metrics.Metrics
 	Now     func() time.Time
@@ -188,6 +190,19 @@ func (a *API) handlers() map[string]handler {
 		"node.is-authed":   a.isAuthed,
 		"node.certificate": certificate,
 		"node.metrics":     a.scrape,
+
+		"applications.list":              a.listApplications,
+		"applications.get":               a.getApplication,
+		"applications.versions":          a.applicationVersions,
+		"applications.abi":               a.applicationABI,
+		"applications.install":           a.installURL,
+		"applications.install-dev":       a.installPath,
+		"applications.install-dev-url":   a.installURL,
+		"applications.uninstall":         a.uninstall,
+		"applications.uninstall-by-body": a.uninstallByBody,
+		"packages.list":                  a.listPackages,
+		"packages.versions":              a.packageVersions,
+		"packages.latest":                a.latestVersion,
 
 		"blobs.put":    a.putBlob,
 		"blobs.list":   a.listBlobs,

@@ -6,12 +6,15 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 )
 
@@ -24,15 +27,15 @@ type blobEntry struct {
 // putBlob stores the body. The parameter hash is the SHA-256 that it must have, context_id the context that is to
 // learn of the blob, which concerns the network only.
 func (a *API) putBlob(c *call) error {
-	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	query, err := queryValues(c)
 	if err != nil {
-		return fault.Wrap(err, fault.Invalid, "the query is malformed")
+		return err
 	}
 	want, err := queryID(query, "hash")
 	if err != nil {
 		return err
 	}
-	if _, err := queryID(query, "context_id"); err != nil {
+	if err := contextInReach(c, query); err != nil {
 		return err
 	}
 	info, err := a.Blobs.Put(c.ctx(), c.Request().Body, want)
@@ -41,6 +44,23 @@ func (a *API) putBlob(c *call) error {
 	}
 	a.Metrics.Uploaded(info.Size)
 	return data(c, blobEntry{info.ID, info.Size})
+}
+
+// contextInReach checks the parameter context_id, if there is one: a key that is bound to a context names no other.
+func contextInReach(c *call, query url.Values) error {
+	contextID, err := queryID(query, "context_id")
+	if err == nil && contextID != nil && !caller.From(c.ctx()).Permissions.AllowsContext(contextID.String()) {
+		err = caller.Denied()
+	}
+	return err
+}
+
+func queryValues(c *call) (url.Values, error) {
+	query, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, "the query is malformed")
+	}
+	return query, nil
 }
 
 // queryID reads an optional id, nil if the parameter is absent.
@@ -70,10 +90,18 @@ func (a *API) listBlobs(c *call) error {
 	}{entries})
 }
 
-// getBlob serves the content, whole or in ranges, and to HEAD its headers.
+// getBlob serves the content, whole or in a range, and to HEAD its headers.
 func (a *API) getBlob(c *call) error {
 	blobID, err := blobParam(c)
 	if err != nil {
+		return err
+	}
+	query, err := queryValues(c)
+	if err != nil {
+		return err
+	}
+	// With a context, peers that share it would be asked for a blob that is not here.
+	if err := contextInReach(c, query); err != nil {
 		return err
 	}
 	r, err := a.Blobs.Open(c.ctx(), blobID)
@@ -90,8 +118,32 @@ func (a *API) getBlob(c *call) error {
 	h.Set("X-Blob-Hash", hash)
 	h.Set("X-Blob-MIME-Type", r.Info.MIME)
 	h.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; sandbox") // an uploaded page is no page of ours
-	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, r)
+	http.ServeContent(c.Response(), oneRange(c.Request(), r.Info.Size), "", time.Time{}, r)
 	return r.Err() // after the head is out it only reaches the log; the short body tells the client
+}
+
+// oneRange returns a request whose Range header, if there is one, asks for one range and means the same to the library
+// as in RFC 9110. Several ranges, each of which could cost a whole chunk for a byte of it, and ranges of a HEAD request
+// are ignored, as the RFC permits (sections 14.2 and 15.3.7): the answer is the whole content. So is any of an empty blob.
+func oneRange(r *http.Request, size int64) *http.Request {
+	values := r.Header["Range"]
+	if len(values) == 0 {
+		return r
+	}
+	several := len(values) > 1 || strings.Contains(values[0], ",")
+	spec, isBytes := strings.CutPrefix(values[0], "bytes=")
+	suffix, isSuffix := strings.CutPrefix(strings.TrimSpace(spec), "-")
+	n, err := strconv.ParseInt(strings.TrimSpace(suffix), 10, 64)
+	nothing := isBytes && isSuffix && err == nil && n == 0
+	switch {
+	case several || r.Method != http.MethodGet || size == 0:
+		r = r.Clone(r.Context())
+		r.Header.Del("Range")
+	case nothing: // the last 0 bytes; the library makes a part of it that ends before it starts
+		r = r.Clone(r.Context())
+		r.Header.Set("Range", "bytes="+strconv.FormatInt(size, 10)+"-")
+	}
+	return r
 }
 
 func (a *API) blobInfo(c *call) error {

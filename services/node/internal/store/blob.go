@@ -16,6 +16,9 @@ type Blob struct {
 	Hash id.ID  `json:"hash"` // SHA-256 of the content
 	MIME string `json:"mime"`
 	Uses int    `json:"uses,omitempty"` // how many applications need it; it cannot be removed while there are any
+	// Bound says that an application brought the blob, and that it goes with the last one that needs it. A blob
+	// that somebody uploaded stays until somebody deletes it.
+	Bound bool `json:"bound,omitempty"`
 }
 
 type blobRecord struct {
@@ -30,9 +33,17 @@ type BlobTotal struct {
 }
 
 // AddBlob enters a blob with the ids of its chunks in order. The chunks gain a reference for each place, and are
-// no longer dead. It reports false, and changes nothing, if the blob is there already.
+// no longer dead. It reports false if the blob is there already; then all that can change is that a bound one
+// that is now uploaded is bound no more.
 func (t *Tx) AddBlob(b Blob, chunks []id.ID) (bool, error) {
-	if t.tx.Bucket(bucketBlobs).Get(b.ID[:]) != nil {
+	switch old, err := t.Blob(b.ID); {
+	case errors.Is(err, ErrNotFound):
+	case err != nil:
+		return false, err
+	case old.Bound && !b.Bound:
+		old.Bound = false
+		return false, t.put(bucketBlobs, b.ID[:], blobRecord{1, old})
+	default:
 		return false, nil
 	}
 	if err := t.put(bucketBlobs, b.ID[:], blobRecord{1, b}); err != nil {
@@ -97,6 +108,20 @@ func (t *Tx) UseBlob(blob id.ID, delta int) error {
 		return fmt.Errorf("blob %s: %d uses", blob, b.Uses)
 	}
 	return t.put(bucketBlobs, blob[:], blobRecord{1, b})
+}
+
+// ReleaseBlob takes one use off a blob and removes it, as [Tx.RemoveBlob] does, if it is bound and this was the
+// last one. The error is [ErrNotFound] if there is no such blob.
+func (t *Tx) ReleaseBlob(blob id.ID) error {
+	if err := t.UseBlob(blob, -1); err != nil {
+		return err
+	}
+	b, err := t.Blob(blob)
+	if err != nil || b.Uses > 0 || !b.Bound {
+		return err
+	}
+	_, err = t.RemoveBlob(blob)
+	return err
 }
 
 // Blob reads the entry of a blob. The error is [ErrNotFound] if there is none.

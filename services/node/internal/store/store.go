@@ -46,7 +46,14 @@ var (
 	bucketChunkRefs  = []byte("chunk_refs")  // chunk id -> how many places of blobs hold it, 8 bytes big-endian
 	bucketDeadChunks = []byte("dead_chunks") // chunk id -> "", chunks whose file is yet to be removed
 
-	buckets = [][]byte{bucketMeta, bucketIdentities, bucketContexts, bucketBlobs, bucketBlobChunks, bucketChunkRefs, bucketDeadChunks}
+	bucketApplications = []byte("applications")         // application id -> the blob of the version installed last
+	bucketVersions     = []byte("application_versions") // application id, blob id -> Application
+	bucketABIs         = []byte("application_abis")     // application id, blob id, service -> JSON text
+
+	buckets = [][]byte{
+		bucketMeta, bucketIdentities, bucketContexts, bucketBlobs, bucketBlobChunks, bucketChunkRefs, bucketDeadChunks,
+		bucketApplications, bucketVersions, bucketABIs,
+	}
 )
 
 var (
