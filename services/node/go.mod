@@ -22,6 +22,7 @@ require (
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/calimero-network/mero-go/services/auth v0.0.0
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/fsnotify/fsnotify v1.9.0 // indirect
 	github.com/go-viper/mapstructure/v2 v2.4.0 // indirect
@@ -45,3 +46,5 @@ require (
 )
 
 replace github.com/calimero-network/mero-go/pkg => ../../pkg
+
+replace github.com/calimero-network/mero-go/services/auth => ../auth

@@ -39,7 +39,7 @@ func (c Config) Check() error {
 		oneOf("mode", c.Mode, "standard", "read-only"),
 		oneOf("server.auth_mode", c.Server.AuthMode, AuthProxy, AuthEmbedded, AuthNone),
 		oneOf("server.proxy.assertion_bind", c.Server.Proxy.AssertionBind, "request", "identity"),
-		oneOf("server.embedded.storage", c.Server.Embedded.Storage, "persistent", "memory"),
+		oneOf("server.embedded.storage", c.Server.Embedded.Storage, StoragePersistent, StorageMemory),
 		oneOf("bootstrap.network", c.Bootstrap.Network, "", "calimero-dev", "ipfs"),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		oneOf("log.format", c.Log.Format, "json", "text"),

@@ -14,6 +14,12 @@ const (
 	AuthNone     = "none"     // nobody authenticates
 )
 
+// The values of server.embedded.storage.
+const (
+	StoragePersistent = "persistent"
+	StorageMemory     = "memory"
+)
+
 // Config is the effective configuration. The doc tags are the configuration reference: docs/node.md is checked
 // against them. Durations are whole seconds in the file. Start from [Defaults].
 type Config struct {
@@ -213,6 +219,6 @@ func defaultServer() Server {
 			ClockLeeway:      30 * time.Second,
 			AssertionMaxTTL:  time.Hour,
 		},
-		Embedded: Embedded{Storage: "persistent", StoragePath: "auth"},
+		Embedded: Embedded{Storage: StoragePersistent, StoragePath: "auth"},
 	}
 }

@@ -29,6 +29,7 @@ type Totals struct{ Blobs, BlobBytes, Contexts int64 }
 // Metrics is one node's registry. It is safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
+	sources  []Source
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
@@ -66,6 +67,12 @@ func New(totals func() (Totals, error)) *Metrics {
 	return m
 }
 
+// Source has figures of its own, under names that the node does not use.
+type Source = prometheus.Gatherer
+
+// Add lets scrapes show the figures of another source too. It must come before them.
+func (m *Metrics) Add(s Source) { m.sources = append(m.sources, s) }
+
 // Begin counts a request that starts; the function it returns ends it.
 func (m *Metrics) Begin() (end func(method, pattern string, status int, took time.Duration)) {
 	m.inFlight.Inc()
@@ -90,7 +97,8 @@ func (m *Metrics) Uploaded(n int64) { m.uploaded.Add(float64(n)) }
 
 // Handler answers scrapes. Errors go to log.
 func (m *Metrics) Handler(log *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+	all := append(prometheus.Gatherers{m.registry}, m.sources...)
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
 	})
 }
