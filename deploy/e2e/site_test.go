@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,8 +193,31 @@ type answer struct {
 var requests atomic.Int64
 
 // send sends one request with a request id of its own. The body is bytes, a reader or something to encode as JSON;
-// header holds names and values in turn. An error says that there was no answer.
+// header holds names and values in turn. When a rate limit asks for patience, it waits and sends again. An error says that
+// there was no answer.
 func (s *site) send(ctx context.Context, method, target, token string, body any, header ...string) (answer, error) {
+	for {
+		a, err := s.sendOnce(ctx, method, target, token, body, header...)
+		after, wait := patience(a)
+		if err != nil || !wait {
+			return a, err
+		}
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-time.After(after):
+		}
+	}
+}
+
+// patience returns for how long the rate limit of a stack that runs already asks to wait, if that is bearable.
+func patience(a answer) (after time.Duration, wait bool) {
+	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
+	after = time.Duration(seconds) * time.Second
+	return after, a.status == http.StatusTooManyRequests && err == nil && after <= 30*time.Second
+}
+
+func (s *site) sendOnce(ctx context.Context, method, target, token string, body any, header ...string) (answer, error) {
 	a := answer{what: method + " " + target, id: fmt.Sprintf("e2e-%d", requests.Add(1))}
 	reader, kind, err := encode(body)
 	if err != nil {

@@ -122,6 +122,9 @@ func (st *Stack) startAuth(ctx context.Context, s Settings) error {
 		"AUTH_CORS__ALLOW_ALL_ORIGINS":    "true",
 		"AUTH_PROVIDERS__USER_PASSWORD":   "true",
 		"AUTH_PROVIDERS__ETH_WALLET":      "true",
+		// The scenarios log in from one address, one after the other without a pause.
+		"AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_RPM":   "6000",
+		"AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_BURST": "1000",
 	}, s.Auth)
 	st.Auth = &Process{
 		Name: "mero-auth", Dir: st.Dir, Env: st.authEnv, Command: []string{st.authProgram},

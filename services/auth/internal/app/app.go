@@ -7,15 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/calimero-network/mero-go/pkg/assertion"
 	"github.com/calimero-network/mero-go/pkg/buildinfo"
-	"github.com/calimero-network/mero-go/pkg/cors"
-	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
@@ -23,12 +22,12 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/httpapi"
 	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
-	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
 	"github.com/calimero-network/mero-go/services/auth/internal/operate"
-	"github.com/calimero-network/mero-go/services/auth/internal/provider"
+	"github.com/calimero-network/mero-go/services/auth/internal/provider/password"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 	"github.com/calimero-network/mero-go/services/auth/internal/token"
@@ -47,24 +46,38 @@ const drainTimeout = 4 * time.Second
 
 // Options are what a caller other than the command may replace.
 type Options struct {
-	Now func() time.Time // time.Now when nil
-	Log *slog.Logger
+	Now   func() time.Time // time.Now when nil
+	Log   *slog.Logger
+	Level *slog.LevelVar // of Log, for reloads; nil leaves it alone
 }
 
 // App is one instance. Nothing in it is shared with another.
 type App struct {
-	cfg config.Config
-	log *slog.Logger
-	now func() time.Time
+	cfg   config.Config // of the start
+	log   *slog.Logger
+	level *slog.LevelVar
+	now   func() time.Time
 
-	db        kv.DB
-	records   *store.Store
-	secrets   *secret.Keyring
-	operate   *operate.Service
-	bootstrap *bootstrap.Service
-	gate      *gate.Gate
-	login     *login.Service
-	rpc       []*jsonrpc.Client // those that the providers ask, for their health
+	db         kv.DB
+	records    *store.Store
+	secrets    *secret.Keyring
+	operate    *operate.Service
+	bootstrap  *bootstrap.Service
+	codec      *token.Codec
+	challenges challenge.Service
+	sessions   *gate.Sessions
+	issuer     *login.Issuer
+	passwords  *password.Provider // with its bound on concurrent hashes
+	rpc        []*jsonrpc.Client  // those that the providers ask
+	metrics    *metrics.Metrics
+	limits     *limit.Limiter
+	refusals   *audit.Refusals
+	auditFile  *audit.File
+	started    time.Time
+
+	plane     atomic.Pointer[plane] // what requests are answered with
+	reloading sync.Mutex
+	current   config.Config // of plane; guarded by reloading
 
 	servers  []*serve.Server
 	stopping atomic.Bool
@@ -74,10 +87,11 @@ type App struct {
 // New opens the store, prepares the secrets and listens, but serves nothing yet. The caller runs the App or
 // closes it.
 func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
-	a := &App{cfg: cfg, log: o.Log, now: o.Now}
+	a := &App{cfg: cfg, current: cfg, log: o.Log, level: o.Level, now: o.Now}
 	if a.now == nil {
 		a.now = time.Now
 	}
+	a.started = a.now()
 	if err := a.open(ctx); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -91,7 +105,11 @@ func (a *App) open(ctx context.Context) error {
 	}
 	a.db = db
 	a.cleanups = append(a.cleanups, db.Close)
-	if a.records, err = store.Open(ctx, db); err != nil {
+	a.metrics = metrics.New(buildinfo.Version, func() (hits, misses uint64) { return a.sessions.Counts() })
+	if a.records, err = store.Open(ctx, a.metrics.Time(db, a.now)); err != nil {
+		return err
+	}
+	if err := a.openAudit(); err != nil {
 		return err
 	}
 	a.records.Limits = store.Limits{Idle: a.cfg.Sessions.IdleTimeout, Age: a.cfg.Sessions.MaxLifetime}
@@ -102,25 +120,32 @@ func (a *App) open(ctx context.Context) error {
 	if err := a.operate.Published.Sync(); err != nil { // before nodes are told that we are ready
 		return fmt.Errorf("assertion.jwks_file: %w", err)
 	}
-	codec, err := a.codec()
+	if a.codec, err = a.openCodec(); err != nil {
+		return err
+	}
+	a.challenges = challenge.Service{Codec: a.codec, Now: a.now}
+	a.sessions = &gate.Sessions{
+		Store: a.records, Tokens: a.codec, SecretEpoch: a.secrets.Epoch, Leeway: a.cfg.JWT.Leeway, Now: a.now,
+	}
+	a.issuer = &login.Issuer{
+		Store: a.records, Tokens: a.codec, Secrets: a.secrets,
+		AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
+	}
+	first, err := a.build(a.cfg)
 	if err != nil {
 		return err
 	}
-	challenges := challenge.Service{Codec: codec, Now: a.now}
-	providers := a.openProviders(challenges)
-	if err := a.provision(ctx, providers); err != nil {
+	a.plane.Store(first)
+	if err := a.provision(ctx, first.login.Providers); err != nil {
 		return err
 	}
 	if err := a.announce(ctx); err != nil {
 		return err
 	}
-	if err := a.openGate(codec); err != nil {
-		return err
-	}
-	return a.listen(ctx, codec, challenges, providers)
+	return a.listen(ctx)
 }
 
-func (a *App) codec() (*token.Codec, error) {
+func (a *App) openCodec() (*token.Codec, error) {
 	return token.New(token.Options{
 		Issuer: a.cfg.JWT.Issuer, Algorithm: a.cfg.JWT.Algorithm, Leeway: a.cfg.JWT.Leeway,
 		MaxLifetime: max(a.cfg.JWT.AccessExpiry, a.cfg.JWT.RefreshExpiry, a.cfg.JWT.MachineMax),
@@ -131,36 +156,6 @@ func (a *App) codec() (*token.Codec, error) {
 		},
 		Lookup: func(kind token.Kind, kid string) ([]byte, bool) { return a.secrets.Lookup(secret.Kind(kind), kid) },
 	})
-}
-
-func (a *App) openGate(codec *token.Codec) error {
-	bind, err := assertion.ParseBind(a.cfg.Assertion.Bind)
-	if err != nil {
-		return err
-	}
-	var signer gate.Signer = a.operate.Shared.File()
-	if a.cfg.Assertion.Algorithm == "ed25519" {
-		signer = a.operate.Published
-	}
-	a.gate = &gate.Gate{
-		Sessions: &gate.Sessions{
-			Store: a.records, Tokens: codec, SecretEpoch: a.secrets.Epoch, Leeway: a.cfg.JWT.Leeway, Now: a.now,
-		},
-		Table:           route.Node,
-		Assertions:      signer,
-		AssertionTTL:    a.cfg.Assertion.TTL,
-		AssertionBind:   bind,
-		TrustedProxies:  a.cfg.Forward.TrustedProxies,
-		QueryTokenPaths: a.cfg.Forward.QueryTokenPaths,
-		AllowPreflight:  a.cfg.Forward.AllowPreflight,
-		PlainProxy:      gate.Form(a.cfg.Forward.PlainProxy),
-
-		EnforcesPermissions: a.cfg.Node.EnforcesPermissions,
-		NodeHosts:           a.cfg.JWT.NodeHosts,
-		Now:                 a.now,
-		Log:                 a.log,
-	}
-	return nil
 }
 
 // announce makes the bootstrap secret of an empty store and says where to find it. The secret itself is never
@@ -186,36 +181,7 @@ func (a *App) announce(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challenge.Service, providers []provider.Provider) error {
-	issuer := &login.Issuer{
-		Store: a.records, Tokens: codec, Secrets: a.secrets, AccessExpiry: a.cfg.JWT.AccessExpiry, RefreshExpiry: a.cfg.JWT.RefreshExpiry, Now: a.now,
-	}
-	policy, err := cors.New(cors.Policy{AllowAll: a.cfg.CORS.AllowAllOrigins, Origins: a.cfg.CORS.AllowedOrigins})
-	if err != nil {
-		return fmt.Errorf("cors.allowed_origins: %w", err)
-	}
-	counted := metrics.New(buildinfo.Version, a.gate.Sessions.Counts)
-	a.login = &login.Service{
-		Store: a.records, Issuer: issuer, Providers: providers, Bootstrap: a.bootstrap,
-		RefreshWindow: a.cfg.JWT.RefreshWindow, RefreshGrace: a.cfg.JWT.RefreshGrace,
-		HostAllowed: a.gate.HostAllowed, Now: a.now, Log: a.log,
-	}
-	headers := a.cfg.Security.Headers
-	data, err := httpapi.DataPlane(httpapi.Deps{
-		Gate: a.gate, Login: a.login,
-		Keys:       &keys.Service{Store: a.records, Issuer: issuer, MachineMax: a.cfg.JWT.MachineMax, Now: a.now, Log: a.log},
-		Challenges: challenges, JWKS: a.operate.Published.JWKS, Metrics: counted, Readable: a.records.Read, CORS: policy,
-		Headers: httpapi.SecurityHeaders{
-			Enabled: headers.Enabled, HSTSMaxAge: headers.HSTSMaxAge, HSTSSubdomains: headers.HSTSIncludeSubdomains,
-			FrameOptions: headers.FrameOptions, NoSniff: headers.ContentTypeOptions, ReferrerPolicy: headers.ReferrerPolicy,
-			ConnectSrc: headers.CSP.ConnectSrc,
-		},
-		MaxBody: a.cfg.Security.MaxBodySize, PublicURL: a.cfg.PublicURL, Trusted: a.cfg.Forward.TrustedProxies,
-		Version: buildinfo.Version, Started: a.now(), Now: a.now, Log: a.log,
-	})
-	if err != nil {
-		return err
-	}
+func (a *App) listen(ctx context.Context) error {
 	dataListener, err := a.listenTCP(ctx, "listen_addr", a.cfg.ListenAddr)
 	if err != nil {
 		return err
@@ -229,9 +195,9 @@ func (a *App) listen(ctx context.Context, codec *token.Codec, challenges challen
 		return err
 	}
 	a.cleanups = append(a.cleanups, closer(socket))
-	public := serve.New("data plane", dataListener, data, httpapi.MaxHeader, a.log)
+	public := serve.New("data plane", dataListener, http.HandlerFunc(a.serve), httpapi.MaxHeader, a.log)
 	public.HTTP.ReadTimeout, public.HTTP.WriteTimeout = readTimeout, writeTimeout
-	operators := serve.New("operators", operatorListener, httpapi.Operator(counted, a.ready, a.log), 16<<10, a.log)
+	operators := serve.New("operators", operatorListener, httpapi.Operator(a.metrics, a.ready, a.log), 16<<10, a.log)
 	operators.HTTP.ReadTimeout, operators.HTTP.WriteTimeout = readTimeout, writeTimeout
 	a.servers = []*serve.Server{public, operators, control.Server(socket, a.operate, a.log)}
 	return nil
@@ -272,15 +238,6 @@ func (a *App) Addr() (data, operators net.Addr) {
 // Bootstrap returns the bootstrap use case, for the command that prints the secret on a terminal.
 func (a *App) Bootstrap() *bootstrap.Service { return a.bootstrap }
 
-// Reload reads again what may change under a running service: the assertion keys.
-func (a *App) Reload(ctx context.Context) {
-	if err := a.operate.Shared.File().Reload(); err != nil {
-		a.log.ErrorContext(ctx, "the assertion keys were not read again, the old ones stay", "error", err)
-		return
-	}
-	a.log.InfoContext(ctx, "the assertion keys were read again")
-}
-
 // Run serves until ctx ends, then drains and closes everything. It returns nil after a clean stop.
 func (a *App) Run(ctx context.Context) error {
 	data, operators := a.Addr()
@@ -293,9 +250,16 @@ func (a *App) Run(ctx context.Context) error {
 	background.Go(func() { a.operate.Shared.Run(ctx) })
 	background.Go(func() { a.operate.Published.Run(ctx, a.log) })
 	background.Go(func() { a.saveUses(ctx) })
+	background.Go(func() { a.keepAudit(ctx) })
+	var copying sync.WaitGroup
+	copyCtx, endCopy := context.WithCancel(context.WithoutCancel(ctx)) // what is written at the stop is copied, too
+	copying.Go(func() { a.auditFile.Run(copyCtx) })
 	err := serve.Run(ctx, drainTimeout, func() { a.stopping.Store(true) }, a.servers...)
 	cancel()
 	background.Wait()
+	a.endAudit(copyCtx)
+	endCopy()
+	copying.Wait()
 	err = errors.Join(err, rotation, a.Close())
 	a.log.InfoContext(context.WithoutCancel(ctx), "mero-auth has stopped")
 	return err

@@ -275,32 +275,3 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%d families are left of one that is over", families())
 	}
 }
-
-// A new assertion key is taken over when the file has changed; a broken file changes nothing.
-func TestReload(t *testing.T) {
-	c := settings(t)
-	i := run(t, c)
-	raw, err := os.ReadFile(c.Assertion.KeyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(c.Assertion.KeyFile, []byte("nonsense\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	i.Reload(t.Context())
-	if !strings.Contains(i.log.String(), "the old ones stay") {
-		t.Errorf("a broken key file was not reported: %s", i.log)
-	}
-	if err := os.WriteFile(c.Assertion.KeyFile, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	i.Reload(t.Context())
-	if !strings.Contains(i.log.String(), "were read again") {
-		t.Errorf("the key file was not read again: %s", i.log)
-	}
-	for _, line := range strings.Fields(string(raw)) {
-		if len(line) > 20 && strings.Contains(i.log.String(), line) {
-			t.Error("the log holds an assertion key")
-		}
-	}
-}

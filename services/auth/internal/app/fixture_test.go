@@ -37,6 +37,7 @@ func settings(t *testing.T, changes ...func(*config.Config)) config.Config {
 	c.ListenAddr, c.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
 	c.Storage.Path = filepath.Join(dir, "s")
 	c.UserPassword.MemoryKiB, c.UserPassword.Iterations = 8, 1
+	c.Security.RateLimit.RPM = 0 // everything comes from one address at one time
 	for _, change := range changes {
 		change(&c)
 	}
@@ -95,6 +96,11 @@ func run(t *testing.T, c config.Config) *instance {
 		}
 	})
 	return i
+}
+
+// again loads a configuration for a reload.
+func again(c config.Config) func() (config.Config, []config.Warning, error) {
+	return func() (config.Config, []config.Warning, error) { return c, nil, nil }
 }
 
 // refusedStart checks that the configuration does not start, that the error is target (if any) and that it names what

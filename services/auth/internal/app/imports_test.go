@@ -10,7 +10,7 @@ func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/auth/internal/", []string{
 		"config", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "audit", "seal", "secret", "gatekey", "backup",
 		"token", "challenge", "store", "provider", "provider/ethereum", "provider/example", "provider/near", "provider/near/neartest",
-		"provider/password", "bootstrap", "gate", "login", "keys", "metrics", "operate", "control",
+		"provider/password", "bootstrap", "gate", "login", "keys", "limit", "metrics", "operate", "control",
 		"httpapi", "app", "authtest", "bench", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/auth/")

@@ -18,7 +18,7 @@ type Parts struct {
 	DB         kv.DB
 	Store      *store.Store
 	Issuer     *login.Issuer
-	Gate       *gate.Gate
+	Gate       *gate.Gate // as configured now: a reload makes another
 	Assertions *assertion.File
 	RPC        []*jsonrpc.Client // that the providers ask
 }
@@ -26,7 +26,7 @@ type Parts struct {
 // Parts returns the parts of a.
 func (a *App) Parts() Parts {
 	return Parts{
-		Handler: a.servers[0].HTTP.Handler, DB: a.db, Store: a.records, Issuer: a.login.Issuer, Gate: a.gate, Assertions: a.operate.Shared.File(),
+		Handler: a.servers[0].HTTP.Handler, DB: a.db, Store: a.records, Issuer: a.issuer, Gate: a.plane.Load().gate, Assertions: a.operate.Shared.File(),
 		RPC: a.rpc,
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
@@ -15,30 +14,38 @@ import (
 )
 
 // openProviders returns the enabled providers in the order in which clients see them. A new provider is a
-// line here and a package under provider (see docs/providers.md).
-func (a *App) openProviders(challenges challenge.Service) []provider.Provider {
-	c := a.cfg
+// line here and a package under provider (see docs/providers.md). After a reload the clients of RPC nodes and the
+// provider of passwords are the same: they bound what runs at once.
+func (a *App) openProviders(c config.Config) []provider.Provider {
 	var list []provider.Provider
 	if c.Providers.NearWallet {
 		list = append(list, &near.Provider{
-			Config: c.Near, VerifyChallenge: challenges.Verify, RPC: a.openRPC("near", c.Near.RPCURL, c.Near.APIKey),
+			Config: c.Near, VerifyChallenge: a.challenges.Verify, RPC: a.openRPC("near", c.Near.RPCURL, c.Near.APIKey),
 		})
 	}
 	if c.Providers.EthWallet {
 		list = append(list, &ethereum.Provider{
-			Config: c.Eth, PublicURL: c.PublicURL, VerifyChallenge: challenges.Verify, RPC: a.openRPC("eth", c.Eth.RPCURL, ""), Now: a.now,
+			Config: c.Eth, PublicURL: c.PublicURL, VerifyChallenge: a.challenges.Verify, RPC: a.openRPC("eth", c.Eth.RPCURL, ""), Now: a.now,
 		})
 	}
 	if c.Providers.UserPassword {
-		list = append(list, openPasswords(c.UserPassword, a.records))
+		if a.passwords == nil {
+			a.passwords = openPasswords(c.UserPassword, a.records)
+		}
+		list = append(list, a.passwords)
 	}
 	return list
 }
 
-// openRPC returns a client of an RPC node, which ends with a; nil when there is no node.
+// openRPC returns a client of an RPC node, the one of that name if there is one already, which ends with a; nil when there is no node.
 func (a *App) openRPC(name string, address config.Endpoint, key config.Secret) *jsonrpc.Client {
 	if address == "" {
 		return nil
+	}
+	for _, known := range a.rpc {
+		if known.Health().Name == name {
+			return known
+		}
 	}
 	client := jsonrpc.New(jsonrpc.Options{Name: name, URL: address.Reveal(), APIKey: key.Reveal(), Now: a.now})
 	a.rpc = append(a.rpc, client)

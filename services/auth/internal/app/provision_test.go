@@ -277,9 +277,10 @@ func TestConfiguredBootstrapSecret(t *testing.T) {
 	}
 }
 
-// A whole run with everything that is secret in it: not one of those texts may be in the log, at any level.
+// A whole run with everything that is secret in it: not one of those texts may be in the log, at any level, in the
+// metrics, in the audit file or in the store.
 func TestNoSecretInTheLogOfAWholeRun(t *testing.T) {
-	c := settings(t)
+	c := settings(t, func(c *config.Config) { c.Audit.File = filepath.Join(filepath.Dir(c.Storage.Path), "audit.jsonl") })
 	i := run(t, c)
 	bootstrap := i.secret(t)
 	secrets := []string{bootstrap, strings.ReplaceAll(bootstrap, "-", ""), "correct horse", "a wrong password", "guessed-secret", "bob's password", "query-text"}
@@ -314,7 +315,10 @@ func TestNoSecretInTheLogOfAWholeRun(t *testing.T) {
 	i.clock.Advance(time.Minute)
 	refresh(client, nil) // reuse
 	i.call(t, "POST", "/admin/revoke", pair.Access, nil, nil)
-	i.Reload(t.Context())
+	if err := i.Reload(t.Context(), again(c)); err != nil {
+		t.Error(err)
+	}
+	metrics := i.scrape(t)
 	if err := i.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -326,8 +330,16 @@ func TestNoSecretInTheLogOfAWholeRun(t *testing.T) {
 		words := strings.Fields(string(raw))
 		secrets = append(secrets, words[len(words)-1])
 	}
-	log := i.log.String()
-	for _, want := range []string{"the first root key was created", "client key created", "root key created", `"reason":"token_reuse"`, "mero-auth has stopped"} {
+	left := []string{i.log.String(), metrics}
+	for _, path := range []string{c.Audit.File, filepath.Join(c.Storage.Path, "auth.db")} {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, string(raw))
+	}
+	log := strings.Join(left, "\n")
+	for _, want := range []string{`"action":"session.token_reused"`, "mero_auth_logins_total", "the first root key was created", "client key created", "root key created", `"reason":"token_reuse"`, "mero-auth has stopped"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the run did not do all it should: the log lacks %q", want)
 		}
@@ -335,7 +347,7 @@ func TestNoSecretInTheLogOfAWholeRun(t *testing.T) {
 	secrets = slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
 	for _, secret := range secrets {
 		if strings.Contains(log, secret) {
-			t.Errorf("the log holds %q", secret)
+			t.Errorf("what is left holds %q", secret)
 		}
 	}
 	if len(secrets) < 15 {

@@ -240,6 +240,23 @@ func TestTrim(t *testing.T) {
 	trim(noon.Add(24*time.Hour+1000*time.Minute), 0)
 }
 
+// A bound that is lowered on a running service holds at the next look, not after thousands of further records.
+func TestTrim_LoweredBound(t *testing.T) {
+	l, db := newLog(t)
+	for i := range 3000 {
+		record(t, l, at(i))
+	}
+	l.Bound(365*24*time.Hour, 64<<10)
+	n, err := l.Trim(t.Context(), noon)
+	if err != nil || n < 1000 || size(t, db) > 64<<10 {
+		t.Errorf("Trim: %d, %v; %d bytes are left", n, err, size(t, db))
+	}
+	events := list(t, l, audit.Query{}).Events
+	if last := events[len(events)-1]; last.Action != audit.Cut || last.Reason != "max_bytes" {
+		t.Errorf("the cut is recorded as %+v", last)
+	}
+}
+
 // A clock that was wrong for a while must not keep what came after it for ever.
 func TestTrim_RecordsFromTheFuture(t *testing.T) {
 	l, _ := newLog(t)

@@ -25,6 +25,12 @@ const (
 	format       = 1
 )
 
+// Why records were cut.
+const (
+	byAge   = "max_age"
+	byBytes = "max_bytes"
+)
+
 // maxCut bounds how many records one transaction deletes.
 const maxCut = 512
 
@@ -81,13 +87,13 @@ func (l *Log) Append(tx kv.Tx, events ...Event) ([]Event, error) {
 		written = append(written, e)
 	}
 	if limit := l.maxBytes.Load(); s.Bytes > limit {
-		room := limit - limit/16 // not one cut for every record from now on
+		room := roomOf(limit)
 		cut, err := s.cut(tx, func(Event) bool { return s.Bytes > room })
 		if err != nil {
 			return nil, err
 		}
 		if cut.Count > 0 {
-			cut.Time, cut.Reason = events[len(events)-1].Time, "max_bytes"
+			cut.Time, cut.Reason = events[len(events)-1].Time, byBytes
 			if cut, err = s.add(tx, cut); err != nil {
 				return nil, err
 			}
@@ -96,6 +102,9 @@ func (l *Log) Append(tx kv.Tx, events ...Event) ([]Event, error) {
 	}
 	return written, s.write(tx)
 }
+
+// roomOf returns to how many bytes a cut goes down, so that there is not one for every record from then on.
+func roomOf(limit int64) int64 { return limit - limit/16 }
 
 // Committed takes the events of a transaction after its commit.
 func (l *Log) Committed(events ...Event) {
@@ -126,7 +135,7 @@ func (l *Log) Record(ctx context.Context, events ...Event) error {
 	return nil
 }
 
-// Trim deletes records beyond the maximal age and reports how many. It deletes a bounded number in each transaction
+// Trim deletes what is beyond the bounds and reports how many records. It deletes a bounded number in each transaction
 // and so never holds up a login.
 func (l *Log) Trim(ctx context.Context, now time.Time) (int, error) {
 	total := 0
@@ -140,7 +149,7 @@ func (l *Log) Trim(ctx context.Context, now time.Time) (int, error) {
 }
 
 func (l *Log) trim(ctx context.Context, now time.Time) (int, error) {
-	oldest := now.Add(-time.Duration(l.maxAge.Load()))
+	oldest, limit := now.Add(-time.Duration(l.maxAge.Load())), l.maxBytes.Load()
 	due := false
 	err := l.db.View(ctx, func(tx kv.Tx) error {
 		s, err := read(tx)
@@ -148,7 +157,7 @@ func (l *Log) trim(ctx context.Context, now time.Time) (int, error) {
 			return err
 		}
 		n, err := s.older(tx, oldest)
-		due = n > 0
+		due = n > 0 || s.Bytes > limit
 		return err
 	})
 	if err != nil || !due {
@@ -166,10 +175,14 @@ func (l *Log) trim(ctx context.Context, now time.Time) (int, error) {
 			return err
 		}
 		end := s.First + n
-		if cut, err = s.cut(tx, func(e Event) bool { return e.ID < end }); err != nil || cut.Count == 0 {
+		reason, room := byAge, limit
+		if s.Bytes > limit { // the bound was lowered
+			reason, room = byBytes, roomOf(limit)
+		}
+		if cut, err = s.cut(tx, func(e Event) bool { return e.ID < end || s.Bytes > room }); err != nil || cut.Count == 0 {
 			return err
 		}
-		cut.Time, cut.Reason = now, "max_age"
+		cut.Time, cut.Reason = now, reason
 		if written, err = s.add(tx, cut); err != nil {
 			return err
 		}

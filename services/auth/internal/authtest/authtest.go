@@ -50,7 +50,7 @@ type Service struct {
 }
 
 // Start runs a mero-auth until the test ends. Its store is in memory and every peer on 127.0.0.0/8 is a trusted
-// proxy, unless a change says otherwise.
+// proxy, and there are no rate limits, unless a change says otherwise.
 func Start(t testing.TB, changes ...func(*config.Config)) *Service {
 	t.Helper()
 	return StartAt(t, Epoch, changes...)
@@ -107,6 +107,7 @@ func settings(t testing.TB) config.Config {
 	c.ListenAddr, c.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
 	c.Storage.Type, c.Storage.Path = "memory", filepath.Join(dir, "s")
 	c.Node.EnforcesPermissions = true
+	c.Security.RateLimit.RPM = 0 // everything comes from one address at one time
 	return c
 }
 

@@ -42,6 +42,7 @@ func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 type command struct {
 	Process
 	flags config.Flags
+	level slog.LevelVar // of the log of a service that runs
 }
 
 // Run executes the command line and returns the exit code.
@@ -107,10 +108,7 @@ then flags; docs/configuration.md lists them all.`,
 			Use: "serve", Short: "Serve (what mero-auth does without a sub-command)", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context()) },
 		},
-		&cobra.Command{
-			Use: "check-config", Short: "Check the configuration and print the effective one, secrets masked", Args: noArgs,
-			RunE: func(*cobra.Command, []string) error { return c.checkConfig() },
-		},
+		c.checkConfigCommand(),
 		&cobra.Command{
 			Use: "healthcheck", Short: "Exit 0 when the service on this host is ready, for container health checks", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
@@ -143,20 +141,11 @@ func (c *command) load() (config.Config, error) {
 
 // logger writes to stderr as configured.
 func (c *command) logger(cfg config.Log) *slog.Logger {
-	level := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[cfg.Level]
-	options := &slog.HandlerOptions{Level: level}
+	c.level.Set(cfg.SlogLevel())
+	options := &slog.HandlerOptions{Level: &c.level}
 	var handler slog.Handler = slog.NewJSONHandler(c.Stderr, options)
 	if cfg.Format == "text" {
 		handler = slog.NewTextHandler(c.Stderr, options)
 	}
 	return slog.New(reqctx.LogHandler{Handler: handler})
-}
-
-func (c *command) checkConfig() error {
-	cfg, err := c.load()
-	if err != nil {
-		return err
-	}
-	_, err = c.Stdout.Write(cfg.Effective())
-	return err
 }

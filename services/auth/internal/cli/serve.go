@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/heap"
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 )
 
@@ -29,7 +31,7 @@ func (c *command) serve(ctx context.Context) error {
 		return err
 	}
 	log := c.logger(cfg.Log)
-	a, err := app.New(ctx, cfg, app.Options{Log: log})
+	a, err := app.New(ctx, cfg, app.Options{Log: log, Level: &c.level})
 	if err != nil {
 		return err
 	}
@@ -46,7 +48,7 @@ func (c *command) serve(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			case <-c.Reload:
-				a.Reload(ctx)
+				c.reload(ctx, a, log)
 			}
 		}
 	}()
@@ -57,6 +59,24 @@ func (c *command) serve(ctx context.Context) error {
 	<-reloads
 	pacing.Wait()
 	return err
+}
+
+// reload follows SIGHUP: the configuration is read again from where it came from.
+func (c *command) reload(ctx context.Context, a *app.App, log *slog.Logger) {
+	err := a.Reload(ctx, func() (config.Config, []config.Warning, error) {
+		return config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
+	})
+	if err == nil {
+		return
+	}
+	reasons := []string{err.Error()}
+	if problems, is := errors.AsType[config.Problems](err); is {
+		reasons = nil
+		for _, p := range problems {
+			reasons = append(reasons, p.String())
+		}
+	}
+	log.ErrorContext(ctx, "the configuration was not read again, nothing has changed", "problems", reasons)
 }
 
 // terminal reports whether a person reads stderr.

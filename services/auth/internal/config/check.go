@@ -167,6 +167,9 @@ func checkSource(s string) error {
 	if s == "" || bad {
 		return errors.New("must be one source expression without spaces, commas and semicolons")
 	}
+	if strings.HasPrefix(strings.ToLower(s), "'unsafe") {
+		return errors.New("must be no unsafe keyword")
+	}
 	return nil
 }
 

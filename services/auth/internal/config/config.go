@@ -8,6 +8,7 @@ package config
 //go:generate go test -run ^TestReference$ -update .
 
 import (
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	Eth          Eth          `koanf:"eth"`
 	UserPassword UserPassword `koanf:"user_password"`
 	Development  Development  `koanf:"development"`
+	Audit        Audit        `koanf:"audit"`
 	Log          Log          `koanf:"log"`
 }
 
@@ -126,7 +128,7 @@ type Security struct {
 
 // RateLimit bounds logins per client address.
 type RateLimit struct {
-	RPM   int `koanf:"rate_limit_rpm"`
+	RPM   int `koanf:"rate_limit_rpm"` // 0: no limits
 	Burst int `koanf:"rate_limit_burst"`
 }
 
@@ -196,8 +198,20 @@ type Development struct {
 	MockAuthHeaderValue   Secret `koanf:"mock_auth_header_value"`
 }
 
+// Audit bounds the audit in the store and copies it to a file.
+type Audit struct {
+	MaxAge   time.Duration `koanf:"max_age"`
+	MaxBytes int64         `koanf:"max_bytes"`
+	File     string        `koanf:"file"` // JSON lines; "" for none
+}
+
 // Log configures logging to stderr.
 type Log struct {
 	Level  string `koanf:"level"`  // debug, info, warn, error
 	Format string `koanf:"format"` // json or text
+}
+
+// SlogLevel returns the level as package slog knows it.
+func (l Log) SlogLevel() slog.Level {
+	return map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[l.Level]
 }

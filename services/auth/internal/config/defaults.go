@@ -51,6 +51,7 @@ func Defaults() Config {
 		Eth:          Eth{ChainIDs: []uint64{1}},
 		UserPassword: UserPassword{MinLength: 8, MaxLength: 128, MemoryKiB: 19456, Iterations: 2},
 		Development:  Development{MockAuthRequireHeader: true},
+		Audit:        Audit{MaxAge: 90 * 24 * time.Hour, MaxBytes: 256 << 20},
 		Log:          Log{Level: "info", Format: "json"},
 	}
 }

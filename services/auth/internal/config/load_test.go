@@ -107,6 +107,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Eth:          config.Eth{ChainIDs: []uint64{1}},
 		UserPassword: config.UserPassword{MinLength: 8, MaxLength: 128, MemoryKiB: 19456, Iterations: 2},
 		Development:  config.Development{MockAuthRequireHeader: true},
+		Audit:        config.Audit{MaxAge: 90 * 24 * time.Hour, MaxBytes: 268435456},
 		Log:          config.Log{Level: "info", Format: "json"},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -9,10 +9,10 @@ import (
 
 // Problem is one thing that stops the start.
 type Problem struct {
-	Key     string // the key, or the environment variable when no key is concerned; "" for a file as a whole
-	Value   string // the offending value as it would be written; "" when it may be a secret
-	Origin  string // where the value comes from: file:line, "environment NAME", "flag --bind"
-	Message string // what to do
+	Key     string `json:"key"`              // the key, or the environment variable when no key is concerned; "" for a file as a whole
+	Value   string `json:"value,omitempty"`  // the offending value as it would be written; "" when it may be a secret
+	Origin  string `json:"origin,omitempty"` // where the value comes from: file:line, "environment NAME", "flag --bind"
+	Message string `json:"message"`          // what to do
 
 	at origin
 }
@@ -53,9 +53,9 @@ func (ps Problems) Error() string {
 
 // Warning is something that does not stop the start and that the operator should know.
 type Warning struct {
-	Key     string // the key or the environment variable
-	Origin  string // as in Problem; "" when the warning is about a combination
-	Message string
+	Key     string `json:"key"`              // the key or the environment variable
+	Origin  string `json:"origin,omitempty"` // as in Problem; "" when the warning is about a combination
+	Message string `json:"message"`
 }
 
 // String is the warning in one line.

@@ -176,8 +176,12 @@ func (f field) words() string {
 		limits = append(limits, fmt.Sprintf("%d to %d", f.min, f.max))
 	}
 	limits = slices.DeleteFunc(limits, func(s string) bool { return s == "" })
-	if len(limits) == 0 {
-		return f.meaning
+	words := f.meaning
+	if len(limits) > 0 {
+		words += " Limits: " + strings.Join(limits, "; ") + "."
 	}
-	return f.meaning + " Limits: " + strings.Join(limits, "; ") + "."
+	if f.live {
+		words += " Reloaded."
+	}
+	return words
 }

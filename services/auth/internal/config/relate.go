@@ -34,6 +34,10 @@ var rules = []rule{
 	{[]string{"secrets.key_dir", "storage.path"}, func(c Config) string { return besideStore(c, c.Secrets.KeyDir) }},
 	{[]string{"secrets.master_key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Secrets.MasterKeyFile) }},
 	{[]string{"assertion.key_file", "storage.path"}, func(c Config) string { return keyFileBesideStore(c, c.Assertion.KeyFile) }},
+	{[]string{"audit.file", "storage.path", "secrets.key_dir"}, func(c Config) string {
+		taken := c.Audit.File != "" && (inside(c.Storage.Path, c.Audit.File) || inside(c.Secrets.KeyDir, c.Audit.File))
+		return when(taken, "must be outside storage.path and secrets.key_dir: it is appended to")
+	}},
 	{[]string{"assertion.jwks_file", "storage.path"}, func(c Config) string {
 		if c.Assertion.JWKSFile == "" {
 			return ""
@@ -197,6 +201,7 @@ func (l *loader) advise(c Config) {
 			c.Providers.EthWallet && (c.Eth.Domain == "" || c.Eth.URI == ""), "providers.eth_wallet",
 			"refuses every login until public_url (or eth.domain and eth.uri) is set",
 		},
+		{c.Security.RateLimit.RPM == 0, "security.rate_limit.rate_limit_rpm", "there are no rate limits: whoever guesses passwords is not slowed down"},
 		{c.Eth.AllowPersonalSign, "eth.allow_personal_sign", "a foreign site can have the challenge signed: switch it off when no client needs it"},
 		{c.Development.EnableMockAuth, "development.enable_mock_auth", "tokens are issued without any proof: for tests only"},
 	} {

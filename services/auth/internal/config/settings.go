@@ -22,6 +22,7 @@ type setting struct {
 
 	idle string // why the key is accepted and has no effect
 	mock bool   // has an effect only in a build with mock tokens
+	live bool   // a running service takes a new value over on SIGHUP
 }
 
 const (
@@ -63,7 +64,7 @@ var settings = []setting{
 	{name: "bootstrap.mode", meaning: "How the first key is made: with a one-time `secret`, or by the `first-login`, which exists for tests.", limits: "`first-login` needs a loopback `listen_addr`", oneOf: []string{"secret", "first-login"}},
 	{name: "bootstrap.secret", meaning: "A one-time secret of your own in place of the generated one.", limits: "at least 20 characters, hyphens and spaces not counted", check: optional(checkBootstrapSecret)},
 
-	{name: "forward.trusted_proxies", meaning: "Peers whose forwarding headers are read: your proxies and nobody else. An empty list trusts nobody.", limits: "addresses or networks; none wider than /16 (IPv4) or /48 (IPv6) except loopback"},
+	{name: "forward.trusted_proxies", live: true, meaning: "Peers whose forwarding headers are read: your proxies and nobody else. An empty list trusts nobody.", limits: "addresses or networks; none wider than /16 (IPv4) or /48 (IPv6) except loopback"},
 	{name: "forward.query_token_paths", meaning: "Paths whose `token=` query parameter is accepted as a credential, for clients that cannot send headers.", limits: "absolute paths", check: checkRoutePath},
 	{name: "forward.allow_preflight", meaning: "Lets real CORS preflights through to the node without a token."},
 	{name: "forward.plain_proxy", meaning: "What plain `/auth/validate` means: empty is the token probe, a name is the same as `?proxy=` with that name. nginx cannot be chosen: write `?proxy=nginx` into its configuration.", oneOf: []string{"", "traefik", "caddy", "haproxy"}},
@@ -76,28 +77,28 @@ var settings = []setting{
 
 	{name: "node.enforces_permissions", meaning: "The node checks permissions again on resolved values, as merod does; `POST /jsonrpc` then passes the gate with `context:execute` of any scope. Leave it off for a node that does not: the gate then asks for the unscoped permission."},
 
-	{name: "cors.allow_all_origins", meaning: "Any origin may read answers (`*`, without credentials)."},
-	{name: "cors.allowed_origins", meaning: "Origins that may read answers. An empty list means the own origin only.", limits: "scheme://host[:port]", check: checkOrigin},
+	{name: "cors.allow_all_origins", live: true, meaning: "Any origin may read answers (`*`, without credentials)."},
+	{name: "cors.allowed_origins", live: true, meaning: "Origins that may read answers. An empty list means the own origin only.", limits: "scheme://host[:port]", check: checkOrigin},
 	{name: "cors.allowed_methods", idle: idleCORS},
 	{name: "cors.allowed_headers", idle: idleCORS},
 	{name: "cors.exposed_headers", idle: idleCORS},
 	{name: "cors.max_age", idle: idleCORS, max: decade},
 	{name: "cors.vary_header", idle: idleCORS},
 
-	{name: "security.max_body_size", meaning: "Longest request body, in bytes.", min: 1024, max: 64 << 20},
-	{name: "security.rate_limit.rate_limit_rpm", meaning: "Logins, refreshes and challenges a minute from one client address. The gate has no limit.", min: 1, max: 1_000_000},
-	{name: "security.rate_limit.rate_limit_burst", meaning: "How many of them may come at once.", min: 1, max: 1_000_000},
-	{name: "security.headers.enabled", meaning: "Sends the security headers below."},
-	{name: "security.headers.hsts_max_age", meaning: "Seconds of `Strict-Transport-Security`. It is sent only when `public_url` is https; 0 makes browsers forget it.", max: decade},
-	{name: "security.headers.hsts_include_subdomains", meaning: "Adds `includeSubDomains`."},
-	{name: "security.headers.frame_options", meaning: "`X-Frame-Options`; empty sends none.", oneOf: []string{"", "DENY", "SAMEORIGIN"}},
-	{name: "security.headers.content_type_options", meaning: "Sends `X-Content-Type-Options: nosniff`. `\"nosniff\"`, from existing files, means true.", same: map[string]any{"nosniff": true, "": false}},
-	{name: "security.headers.referrer_policy", meaning: "`Referrer-Policy`; empty sends none.", oneOf: []string{"", "no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin", "same-origin", "strict-origin", "strict-origin-when-cross-origin"}},
+	{name: "security.max_body_size", live: true, meaning: "Longest request body, in bytes.", min: 1024, max: 64 << 20},
+	{name: "security.rate_limit.rate_limit_rpm", live: true, meaning: "How many logins a minute come from one client address (IPv6: one /64), how many challenges, and how many refreshes that fail. One account gets a fifth of it from one address. Above it the answer is 429 with `Retry-After`. 0 switches all limits off. The gate has none.", max: 1_000_000},
+	{name: "security.rate_limit.rate_limit_burst", live: true, meaning: "How many of each may come at once.", min: 1, max: 1_000_000},
+	{name: "security.headers.enabled", live: true, meaning: "Sends the security headers below."},
+	{name: "security.headers.hsts_max_age", live: true, meaning: "Seconds of `Strict-Transport-Security`. It is sent only when `public_url` is https; 0 makes browsers forget it.", max: decade},
+	{name: "security.headers.hsts_include_subdomains", live: true, meaning: "Adds `includeSubDomains`."},
+	{name: "security.headers.frame_options", live: true, meaning: "`X-Frame-Options`; empty sends none.", oneOf: []string{"", "DENY", "SAMEORIGIN"}},
+	{name: "security.headers.content_type_options", live: true, meaning: "Sends `X-Content-Type-Options: nosniff`. `\"nosniff\"`, from existing files, means true.", same: map[string]any{"nosniff": true, "": false}},
+	{name: "security.headers.referrer_policy", live: true, meaning: "`Referrer-Policy`; empty sends none.", oneOf: []string{"", "no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin", "same-origin", "strict-origin", "strict-origin-when-cross-origin"}},
 	{name: "security.headers.csp.enabled", idle: idleCSP},
 	{name: "security.headers.csp.default_src", idle: idleCSP},
 	{name: "security.headers.csp.script_src", idle: idleCSP},
 	{name: "security.headers.csp.style_src", idle: idleCSP},
-	{name: "security.headers.csp.connect_src", meaning: "Further sources that the pages may call.", limits: "CSP source expressions", check: checkSource},
+	{name: "security.headers.csp.connect_src", live: true, meaning: "Further sources that the pages may call.", limits: "CSP source expressions", check: checkSource},
 
 	{name: "providers.near_wallet", meaning: "Login with a NEAR wallet (NEP-413). Needs `public_url`, `near.recipients` or `near.allow_legacy_recipient`, and an RPC node that can be reached."},
 	{name: "providers.eth_wallet", meaning: "Login with an Ethereum wallet (EIP-4361). Needs `public_url`, or `eth.domain` and `eth.uri`."},
@@ -105,18 +106,18 @@ var settings = []setting{
 
 	{name: "near.network", meaning: "The NEAR network that accounts live on.", limits: "lower-case letters, digits and hyphens", check: checkNetworkName},
 	{name: "near.rpc_url", meaning: "RPC node that is asked which keys have full access to an account. What it says is believed: use one that you trust, over https. An address that holds a key is best kept in a file.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
-	{name: "near.wallet_url", meaning: "Wallet that the login page offers.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
-	{name: "near.helper_url", meaning: "Helper service for the login page.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
-	{name: "near.recipients", meaning: "Recipients that a signed message may name.", limits: "1 to 128 characters each", derived: "host[:port] of `public_url`", check: checkLine(128)},
-	{name: "near.allow_legacy_recipient", meaning: "Accepts the recipient `calimero` too, which existing login pages sign. A foreign site can ask for such a signature: switch it off when no client needs it."},
-	{name: "near.callback_urls", meaning: "Callback URLs that a signed message may name, compared as a whole. One without a callback URL is always accepted.", limits: "http(s) URLs without a user", derived: "`public_url` + `/auth/login`", check: checkURL},
+	{name: "near.wallet_url", live: true, meaning: "Wallet that the login page offers.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
+	{name: "near.helper_url", live: true, meaning: "Helper service for the login page.", limits: "an http(s) URL without a user", derived: "the public one of testnet or mainnet", check: optional(checkURL)},
+	{name: "near.recipients", live: true, meaning: "Recipients that a signed message may name.", limits: "1 to 128 characters each", derived: "host[:port] of `public_url`", check: checkLine(128)},
+	{name: "near.allow_legacy_recipient", live: true, meaning: "Accepts the recipient `calimero` too, which existing login pages sign. A foreign site can ask for such a signature: switch it off when no client needs it."},
+	{name: "near.callback_urls", live: true, meaning: "Callback URLs that a signed message may name, compared as a whole. One without a callback URL is always accepted.", limits: "http(s) URLs without a user", derived: "`public_url` + `/auth/login`", check: checkURL},
 	{name: "near.api_key", meaning: "Key for the RPC node, sent as `x-api-key` and as bearer token.", check: optional(checkLine(1024))},
 
-	{name: "eth.domain", meaning: "Domain that a signed message must name (EIP-4361).", limits: "host or host:port", derived: "the host of `public_url`", check: optional(checkHostPort)},
-	{name: "eth.uri", meaning: "URI that a signed message must name (EIP-4361).", limits: "an http(s) URL without a user", derived: "`public_url` + `/auth/login`", check: optional(checkURL)},
-	{name: "eth.statement", meaning: "Sentence that wallets show to the person who signs.", limits: "letters, digits, spaces and the punctuation of URIs; at most 256 characters", check: checkStatement},
-	{name: "eth.chain_ids", meaning: "Chains that a signed message may name.", min: 1, max: 1<<63 - 1},
-	{name: "eth.allow_personal_sign", meaning: "Accepts EIP-191 signatures over the bare challenge. A foreign site can ask for one: leave it off."},
+	{name: "eth.domain", live: true, meaning: "Domain that a signed message must name (EIP-4361).", limits: "host or host:port", derived: "the host of `public_url`", check: optional(checkHostPort)},
+	{name: "eth.uri", live: true, meaning: "URI that a signed message must name (EIP-4361).", limits: "an http(s) URL without a user", derived: "`public_url` + `/auth/login`", check: optional(checkURL)},
+	{name: "eth.statement", live: true, meaning: "Sentence that wallets show to the person who signs.", limits: "letters, digits, spaces and the punctuation of URIs; at most 256 characters", check: checkStatement},
+	{name: "eth.chain_ids", live: true, meaning: "Chains that a signed message may name.", min: 1, max: 1<<63 - 1},
+	{name: "eth.allow_personal_sign", live: true, meaning: "Accepts EIP-191 signatures over the bare challenge. A foreign site can ask for one: leave it off."},
 	{name: "eth.rpc_url", meaning: "RPC node of one of `chain_ids`, for wallets that are contracts (EIP-1271). What it says is believed: use one that you trust, over https. An address that holds a key is best kept in a file. Empty accepts plain accounts only.", limits: "an http(s) URL without a user", check: optional(checkURL)},
 
 	{name: "user_password.min_password_length", meaning: "Fewest characters of a password.", limits: "not above `max_password_length`", min: 1, max: 1024},
@@ -129,7 +130,11 @@ var settings = []setting{
 	{name: "development.mock_auth_require_header", meaning: "Mock tokens need an Authorization header.", mock: true},
 	{name: "development.mock_auth_header_value", meaning: "The value that this header must have.", mock: true},
 
-	{name: "log.level", meaning: "Least level that is logged.", oneOf: []string{"debug", "info", "warn", "error"}},
+	{name: "audit.max_age", live: true, meaning: "How long the audit keeps a record.", min: 3600, max: decade},
+	{name: "audit.max_bytes", live: true, meaning: "How many bytes the records of the audit may take in the store. The oldest go first, and a record tells of it.", min: 64 << 10, max: 1 << 40},
+	{name: "audit.file", live: true, meaning: "File to which the audit is copied as JSON lines, appended, for its owner only; empty copies nowhere. SIGHUP opens it anew. A disk that is full never fails a change: missing lines are counted in a line of their own.", limits: "outside `storage.path` and `secrets.key_dir`", check: optional(checkPath)},
+
+	{name: "log.level", live: true, meaning: "Least level that is logged.", oneOf: []string{"debug", "info", "warn", "error"}},
 	{name: "log.format", meaning: "How log lines are written to stderr.", oneOf: []string{"json", "text"}},
 }
 

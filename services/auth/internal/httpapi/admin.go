@@ -10,6 +10,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -175,7 +176,7 @@ func (s *server) createClient(c echo.Context) error {
 	}
 	pair, err := s.Keys.CreateClient(c.Request().Context(), caller(c), keys.ClientRequest{
 		ContextID: orEmpty(body.ContextID), ContextIdentity: orEmpty(body.ContextIdentity), Permissions: body.Permissions,
-		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), ExpiresIn: life, Peer: s.clientPrefix(c.Request()),
+		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), ExpiresIn: life, Peer: reqctx.Peer(c.Request().Context()),
 	})
 	if err != nil {
 		return err

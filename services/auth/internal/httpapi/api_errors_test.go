@@ -103,6 +103,8 @@ func (a *api) failures(t *testing.T) []failure {
 
 // Every refusal of every class has the envelope, the security headers, the CORS headers, a request id, and nothing
 // that may be cached.
+//
+// contract check 47, 48, and 49: the body of 1 MiB and a byte.
 func TestErrors_EnvelopeAndHeaders(t *testing.T) {
 	a := startAPI(t, withTrouble, func(o *apiOptions) { o.policy = cors.Policy{Origins: []string{"https://app.example"}} })
 	for _, f := range a.failures(t) {
@@ -159,10 +161,13 @@ func TestErrors_TellNothingInternal(t *testing.T) {
 		all = append(all, fmt.Sprint(line["level"], " ", line["error"]))
 	}
 	logged := strings.Join(all, "\n")
-	for _, want := range []string{"ERROR the secret path /var/lib/x is gone", "ERROR panic: a bug in pk-of-a-client\ngoroutine", "rpc.internal:8545"} {
+	for _, want := range []string{"ERROR the secret path /var/lib/x is gone", "ERROR panic: string\ngoroutine", "rpc.internal:8545"} {
 		if !strings.Contains(logged, want) {
 			t.Errorf("the log does not hold %q:\n%s", want, logged)
 		}
+	}
+	if strings.Contains(logged, "pk-of-a-client") {
+		t.Errorf("the log holds what the client sent: %s", logged)
 	}
 	a.logIn(t, "alice") // the service goes on
 }
@@ -237,6 +242,7 @@ func TestHEAD(t *testing.T) {
 	}
 }
 
+// contract check 47
 func TestCORS(t *testing.T) {
 	a := startAPI(t, func(o *apiOptions) { o.policy = cors.Policy{Origins: []string{"https://app.example"}} })
 	for _, path := range []string{"/auth/token", "/admin/keys", "/admin/client-key", "/nothing"} {
@@ -270,6 +276,7 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// contract check 48
 func TestSecurityHeaders_OnEverything(t *testing.T) {
 	a := startAPI(t, func(o *apiOptions) {
 		o.publicURL = "https://node.example"

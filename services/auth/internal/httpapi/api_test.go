@@ -18,6 +18,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
@@ -26,6 +27,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv/memory"
+	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
@@ -66,6 +68,7 @@ type apiOptions struct {
 	headerTimeout time.Duration
 	providers     []provider.Provider // besides user_password and eth_wallet
 	empty         bool                // no root key
+	limits        limit.Rules         // none
 	storage       func(kv.DB) kv.DB   // what stands between the service and its store
 }
 
@@ -123,6 +126,7 @@ func startAPI(t *testing.T, changes ...func(*apiOptions)) *api {
 	a.clock.Store(apiStart.UnixNano())
 	log := slog.New(reqctx.LogHandler{Handler: slog.NewJSONHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})})
 	a.wire(t, o, log)
+	a.countAudit()
 	if !o.empty {
 		a.addAccount(t, "alice", "admin")
 	}
@@ -176,9 +180,14 @@ func (a *api) wire(t *testing.T, o apiOptions, log *slog.Logger) {
 	a.deps = httpapi.Deps{
 		Gate: g, Login: a.login, Keys: &keys.Service{Store: a.store, Issuer: issuer, MachineMax: 366 * 24 * time.Hour, Now: a.now, Log: log},
 		Challenges: challenges, Metrics: metrics.New("test", g.Sessions.Counts), Readable: a.store.Read,
+		Limits: limit.New(o.limits, a.now), Audit: a.store.Audit, Refusals: &audit.Refusals{Log: a.store.Audit},
 		CORS: rules, Headers: o.headers, MaxBody: o.maxBody, PublicURL: o.publicURL, Trusted: o.trusted,
 		Version: "1.2.3", Started: a.now(), Now: a.now, Log: log,
 	}
+}
+
+func (a *api) countAudit() {
+	a.store.Audit.CopyTo(func(e audit.Event) { a.deps.Metrics.Audited(e.Action) })
 }
 
 func (a *api) serve(t *testing.T, o apiOptions, log *slog.Logger) {

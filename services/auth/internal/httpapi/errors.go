@@ -48,12 +48,16 @@ const statusClientGone = 499
 // storeRetry is when a client may try again after the store failed.
 const storeRetry = 30 * time.Second
 
+// usualRetry is when to try again where nothing better is known.
+const usualRetry = 5 * time.Second
+
 // fail writes err; it is the only place that turns an error into an answer and the only one that logs it.
 func (s *server) fail(err error, c echo.Context) {
+	ctx := c.Request().Context()
 	if c.Response().Committed {
+		s.cut(ctx, err, c)
 		return
 	}
-	ctx := c.Request().Context()
 	if routing, is := errors.AsType[*echo.HTTPError](err); is {
 		err = routingFault(routing)
 	}
@@ -106,7 +110,7 @@ func routingFault(e *echo.HTTPError) error {
 }
 
 // writeReason sets the headers that tell a machine why: X-Auth-Error, WWW-Authenticate (RFC 6750 section 3) on
-// 401, Retry-After where known.
+// 401, Retry-After where known and always on 429 and 503.
 func writeReason(h http.Header, status int, err error) {
 	reason := fault.ReasonOf(err)
 	if reason != "" {
@@ -115,7 +119,11 @@ func writeReason(h http.Header, status int, err error) {
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", bearerChallenge(reason))
 	}
-	if after := fault.RetryAfterOf(err); after > 0 {
+	after := fault.RetryAfterOf(err)
+	if after <= 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
+		after = usualRetry
+	}
+	if after > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
 	}
 	h.Set("Cache-Control", "no-store")

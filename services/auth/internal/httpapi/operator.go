@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
 )
@@ -17,13 +18,19 @@ func Operator(m *metrics.Metrics, ready func(context.Context) error, log *slog.L
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := ready(r.Context()); err != nil {
 			log.WarnContext(r.Context(), "not ready", "error", err)
+			w.Header().Set("Retry-After", strconv.Itoa(int(usualRetry.Seconds())))
 			writeStatus(w, http.StatusServiceUnavailable, "not ready")
 			return
 		}
 		writeStatus(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", m.Handler())
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func writeStatus(w http.ResponseWriter, status int, text string) {

@@ -30,6 +30,8 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 		"service.jwks":     s.jwks,
 		"admin.identity":   s.identity,
 		"admin.redirect":   s.dashboard,
+		"admin.metrics":    s.totals,
+		"admin.audit":      s.auditPage,
 
 		"keys.list":      s.listRoots,
 		"keys.create":    s.createRoot,

@@ -2,9 +2,6 @@ package httpapi
 
 import (
 	"fmt"
-	"net/http"
-	"net/netip"
-	"runtime/debug"
 	"slices"
 	"strings"
 )
@@ -49,43 +46,3 @@ func (o SecurityHeaders) render(publicURL string) map[string][]string {
 	}
 	return h
 }
-
-// clientPrefix returns the network that limits and sessions attribute a request to: the IPv4 address or the
-// IPv6 /64 of the client. Behind trusted proxies the client is the right-most X-Forwarded-For entry that is no
-// trusted proxy itself; what stands left of it is the client's own claim.
-func (s *server) clientPrefix(r *http.Request) string {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return "unknown"
-	}
-	addr := peer.Addr().Unmap().WithZone("")
-	entries := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(entries) - 1; i >= 0 && s.trusts(addr); i-- {
-		forwarded, err := netip.ParseAddr(strings.TrimSpace(entries[i]))
-		if err != nil {
-			break
-		}
-		addr = forwarded.Unmap().WithZone("")
-	}
-	if addr.Is6() {
-		network, err := addr.Prefix(64)
-		if err == nil {
-			return network.String()
-		}
-	}
-	return addr.String()
-}
-
-func (s *server) trusts(addr netip.Addr) bool {
-	return slices.ContainsFunc(s.Trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
-
-// panicError carries a recovered panic with its stack to the log.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func panicked(value any) error { return &panicError{value, debug.Stack()} }
-
-func (p *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }

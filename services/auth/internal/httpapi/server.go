@@ -15,9 +15,11 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
+	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
 )
@@ -34,13 +36,16 @@ type Deps struct {
 	Challenges challenge.Service
 	JWKS       func() []byte // the published assertion keys
 	Metrics    *metrics.Metrics
+	Limits     *limit.Limiter
+	Audit      *audit.Log
+	Refusals   *audit.Refusals             // collects refused logins
 	Readable   func(context.Context) error // nil when the store can be read
 
 	CORS      *cors.Rules
 	Headers   SecurityHeaders
-	MaxBody   int64  // bytes
-	PublicURL string // "" when unknown
-	Trusted   []netip.Prefix
+	MaxBody   int64          // bytes
+	PublicURL string         // "" when unknown
+	Trusted   []netip.Prefix // proxies whose word on the client's address and the request id is taken
 	Version   string
 	Started   time.Time
 	Now       func() time.Time
@@ -69,6 +74,7 @@ func DataPlane(d Deps) (http.Handler, error) {
 
 // ServeHTTP answers the gate's questions itself and routes everything else.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.survive(w, r)
 	if len(r.TransferEncoding) > 0 {
 		// With a Content-Length beside it the connection must not be used again (RFC 9112 section 6.1), and net/http
 		// hides whether there was one. Clients and proxies with bodies as small as ours send lengths.
@@ -86,7 +92,7 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		started := s.Now()
 		r := c.Request()
-		id := reqctx.NewRequestID(r.Header.Get(reqctx.HeaderRequestID))
+		id := s.requestID(r)
 		ctx := reqctx.WithPeer(reqctx.WithRequestID(r.Context(), id), s.clientPrefix(r))
 		c.SetRequest(r.WithContext(ctx))
 		c.Response().Header().Set(reqctx.HeaderRequestID, id)
@@ -103,22 +109,10 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			attrs = append(attrs, slog.String("key_id", session.KeyID))
 		}
 		s.Log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+		if c.Get(cutKey) != nil {
+			panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+		}
 		return nil
-	}
-}
-
-// recoverPanic turns a panic into a 500 with the stack in the log; one bad request must not end the service.
-func (s *server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler { //nolint:errorlint // net/http panics with this very value
-					panic(p)
-				}
-				err = panicked(p)
-			}
-		}()
-		return next(c)
 	}
 }
 
@@ -126,9 +120,7 @@ func (s *server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *server) decorate(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		for name, values := range s.securityHeaders {
-			h[name] = values
-		}
+		s.secure(h)
 		if s.CORS.Preflight(c.Response(), c.Request()) {
 			return nil
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 )
 
@@ -25,6 +27,9 @@ func okPair(c echo.Context, p login.Pair) error {
 }
 
 func (s *server) challenge(c echo.Context) error {
+	if err := s.Limits.Take(limit.Challenge, reqctx.Peer(c.Request().Context())); err != nil {
+		return limited(err)
+	}
 	text, claims, err := s.Challenges.Issue()
 	if err != nil {
 		return err
@@ -82,6 +87,12 @@ func validMethodName(s string) bool {
 }
 
 func (s *server) token(c echo.Context) error {
+	peer := reqctx.Peer(c.Request().Context())
+	if err := s.Limits.Take(limit.Login, peer); err != nil {
+		err = limited(err)
+		s.refused(peer, "", err)
+		return err
+	}
 	var body tokenBody
 	if err := s.decode(c, &body); err != nil {
 		return err
@@ -90,9 +101,11 @@ func (s *server) token(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	request.Peer = s.clientPrefix(c.Request())
-	pair, err := s.Login.Token(c.Request().Context(), request)
-	s.Metrics.LoggedIn(s.providerName(request.AuthMethod), err)
+	request.Peer = peer
+	started := s.Now()
+	pair, err := s.attempt(c.Request(), request)
+	s.Metrics.LoggedIn(s.providerName(request.AuthMethod), err, s.Now().Sub(started))
+	s.refused(peer, s.account(request), err)
 	if err != nil {
 		return err
 	}
@@ -113,24 +126,38 @@ type refreshBody struct {
 }
 
 func (s *server) refresh(c echo.Context) error {
-	var body refreshBody
-	if err := s.decode(c, &body); err != nil {
-		return err
+	peer := reqctx.Peer(c.Request().Context())
+	if err := s.Limits.Check(limit.Refresh, peer); err != nil {
+		return limited(err)
 	}
-	access, err := required("access_token", body.AccessToken)
-	if err != nil {
-		return err
+	pair, err := s.refreshed(c)
+	if fails(err) {
+		// Refreshes that succeed are not counted: behind one address there may be a whole office, or a proxy that
+		// does not say for whom it asks.
+		s.Limits.Charge(limit.Refresh, peer)
 	}
-	refresh, err := required("refresh_token", body.RefreshToken)
-	if err != nil {
-		return err
-	}
-	pair, err := s.Login.Refresh(c.Request().Context(), access, refresh, s.Gate.RequestHost(c.Request()))
-	s.Metrics.Refreshed(err)
 	if err != nil {
 		return err
 	}
 	return okPair(c, pair)
+}
+
+func (s *server) refreshed(c echo.Context) (login.Pair, error) {
+	var body refreshBody
+	if err := s.decode(c, &body); err != nil {
+		return login.Pair{}, err
+	}
+	access, err := required("access_token", body.AccessToken)
+	if err != nil {
+		return login.Pair{}, err
+	}
+	refresh, err := required("refresh_token", body.RefreshToken)
+	if err != nil {
+		return login.Pair{}, err
+	}
+	pair, err := s.Login.Refresh(c.Request().Context(), access, refresh, s.Gate.RequestHost(c.Request()))
+	s.Metrics.Refreshed(err)
+	return pair, err
 }
 
 type providerBody struct {

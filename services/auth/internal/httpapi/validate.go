@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 )
 
@@ -86,7 +87,7 @@ func (s *server) deny(w http.ResponseWriter, r *http.Request, d gate.Decision, e
 	case http.StatusUnauthorized, http.StatusForbidden:
 	default:
 		status = http.StatusInternalServerError
-		s.Log.ErrorContext(r.Context(), "the gate is broken", "error", err)
+		s.Log.ErrorContext(reqctx.WithRequestID(r.Context(), s.requestID(r)), "the gate is broken", "error", err)
 	}
 	h := w.Header()
 	writeReason(h, status, err)

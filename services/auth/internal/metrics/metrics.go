@@ -12,6 +12,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 )
 
@@ -24,6 +25,12 @@ type Metrics struct {
 	refreshes *prometheus.CounterVec
 	validated map[gate.Form]*outcomes
 	decision  prometheus.Histogram
+	panics    prometheus.Counter
+	events    *prometheus.CounterVec
+	store     map[bool]prometheus.Observer // latency, by "writes"
+	storeErrs map[bool]prometheus.Counter
+	reloads   *prometheus.CounterVec
+	totals    totals
 }
 
 // outcomes are the counters of one form of the question, resolved once: the hot path must not hash labels.
@@ -79,6 +86,17 @@ func New(version string, cache func() (hits, misses uint64)) *Metrics {
 		}
 		m.validated[f] = of
 	}
+	m.watchStore()
+	m.panics = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "mero_auth_panics_total", Help: "Requests whose handler panicked: each is a bug.",
+	})
+	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mero_auth_audit_events_total", Help: "Records written to the audit, by action.",
+	}, []string{"action"})
+	m.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mero_auth_config_reloads_total", Help: "Reloads of the configuration, by result.",
+	}, []string{"result"})
+	m.registry.MustRegister(m.panics, m.events, m.reloads)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mero_auth_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
 	})
@@ -131,17 +149,46 @@ func (m *Metrics) Validated(form gate.Form, reason string, broken bool, elapsed 
 	m.decision.Observe(elapsed.Seconds())
 }
 
-// LoggedIn counts one login. provider must be a configured name.
-func (m *Metrics) LoggedIn(provider string, err error) {
+// LoggedIn counts one login and the time that it took. provider must be a configured name.
+func (m *Metrics) LoggedIn(provider string, err error, took time.Duration) {
 	m.logins.WithLabelValues(provider, outcomeOf(err)).Inc()
+	m.totals.login(outcomeOf(err), took)
 }
 
 // Refreshed counts one refresh.
-func (m *Metrics) Refreshed(err error) { m.refreshes.WithLabelValues(outcomeOf(err)).Inc() }
+func (m *Metrics) Refreshed(err error) {
+	m.refreshes.WithLabelValues(outcomeOf(err)).Inc()
+	if err == nil {
+		m.totals.refreshes.Add(1)
+	}
+}
+
+// Panicked counts a handler that panicked.
+func (m *Metrics) Panicked() { m.panics.Inc() }
+
+// Audited counts one committed record of the audit.
+func (m *Metrics) Audited(action audit.Action) {
+	m.events.WithLabelValues(string(action)).Inc()
+	switch action {
+	case audit.KeyRevoked, audit.SessionRevoked, audit.TokenReused:
+		m.totals.revocations.Add(1)
+	}
+}
+
+// Reloaded counts one reload of the configuration.
+func (m *Metrics) Reloaded(ok bool) {
+	result := "applied"
+	if !ok {
+		result = "refused"
+	}
+	m.reloads.WithLabelValues(result).Inc()
+}
+
+const outcomeSuccess = "success"
 
 func outcomeOf(err error) string {
 	if err == nil {
-		return "success"
+		return outcomeSuccess
 	}
 	if reason := fault.ReasonOf(err); reason != "" {
 		return reason
