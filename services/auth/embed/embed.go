@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
@@ -46,18 +46,7 @@ type Settings struct {
 
 // load reads the configuration.
 func (s Settings) load() (config.Config, []config.Warning, error) {
-	return config.Load(s.input(nil))
-}
-
-func (s Settings) input(flags *config.Flags) config.Input {
-	in := config.Input{Environ: s.environ(), Given: s.given()}
-	if flags != nil {
-		in.Flags = *flags
-	}
-	if in.Flags.File == "" {
-		in.Flags.File = s.ConfigFile
-	}
-	return in
+	return config.Load(config.Input{Environ: s.environ(), Given: s.given(), Flags: config.Flags{File: s.ConfigFile}})
 }
 
 // environ leaves out the log filter of the reference service, which is for the node here.
@@ -135,18 +124,12 @@ func Open(ctx context.Context, s Settings, now func() time.Time, log *slog.Logge
 	return &Service{settings: s, service: service, now: now}, nil
 }
 
-// The times that a request to mero-auth may take; see package app.
-const (
-	readTimeout  = app.ReadTimeout
-	writeTimeout = app.WriteTimeout
-)
-
 // ServeHTTP answers requests for /auth and /admin, refusals and preflights included, and sets the deadlines of the
 // connection for each.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	now := s.now()
-	_ = errors.Join(rc.SetReadDeadline(now.Add(readTimeout)), rc.SetWriteDeadline(now.Add(writeTimeout))) // a writer without deadlines is a test's
+	_ = errors.Join(rc.SetReadDeadline(now.Add(app.ReadTimeout)), rc.SetWriteDeadline(now.Add(app.WriteTimeout))) // a writer without deadlines is a test's
 	s.service.Handler().ServeHTTP(w, r)
 }
 
@@ -174,8 +157,8 @@ func (s *Service) Readable(ctx context.Context) error { return s.service.Readabl
 // Writable returns nil when the store takes a write.
 func (s *Service) Writable(ctx context.Context) error { return s.service.Ready(ctx) }
 
-// Gather returns the metrics, all of which begin with mero_auth_. It implements prometheus.Gatherer.
-func (s *Service) Gather() ([]*dto.MetricFamily, error) { return s.service.Gather() }
+// Metrics returns the figures of the service. The names of all begin with mero_auth_.
+func (s *Service) Metrics() prometheus.Gatherer { return s.service.Metrics().Gatherer() }
 
 // FirstLogin returns the one-time secret that the first login needs and when it lapses. ok is false when no login needs
 // it or when nobody may be shown it.

@@ -35,10 +35,12 @@ const collectEvery = time.Minute
 
 // Options are what a node is made from.
 type Options struct {
-	Config config.Config
-	Home   home.Dir
-	Now    func() time.Time // nil: time.Now
-	Log    *slog.Logger
+	Config  config.Config
+	Home    home.Dir
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger
+	Environ []string     // with the settings of embedded authentication, as os.Environ lists them
+	Tell    func(string) // shows what is for the person at the terminal alone; nil if there is none
 }
 
 // App is a node. Use [New], then [App.Run] once.
@@ -46,6 +48,7 @@ type App struct {
 	cfg     config.Config
 	log     *slog.Logger
 	health  *health.Node
+	auth    *embedded // nil in other modes
 	keys    *gateKeys // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
@@ -81,6 +84,9 @@ func (a *App) wire(ctx context.Context, o Options) error {
 		return err
 	}
 	a.collect(blobs)
+	if err := a.embed(ctx, o); err != nil {
+		return err
+	}
 	g, err := a.guard(o)
 	if err != nil {
 		return err
@@ -90,11 +96,12 @@ func (a *App) wire(ctx context.Context, o Options) error {
 		return err
 	}
 	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
-	a.health = health.New(read, db.Probe, o.Now)
+	a.health = health.New(a.auth.andReadable(read), a.auth.andWritable(db.Probe), o.Now)
 	api := &httpapi.API{
 		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Apps: applications(o, db, blobs), Health: a.health,
 		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
 	}
+	a.auth.join(api)
 	handler, err := api.New()
 	if err != nil {
 		return err
@@ -143,6 +150,10 @@ func (a *App) guard(o Options) (*guard.Guard, error) {
 		Table: route.Node, Open: s.AuthMode == config.AuthNone, TrustedPeers: s.Proxy.TrustedPeers, Header: s.Proxy.TrustedHeader,
 		Leeway: s.Proxy.ClockLeeway, MaxTTL: s.Proxy.AssertionMaxTTL, AllowedHosts: s.AllowedHosts, StreamMaxAge: s.StreamMaxAge, Now: o.Now,
 	}
+	if a.auth != nil {
+		g.Embedded = a.auth.guard
+		return g, nil
+	}
 	if g.Open {
 		if !s.None.AllowNonLoopback {
 			g.AllowedHosts = nil // on a loopback listener only loopback names are right
@@ -180,12 +191,16 @@ func (a *App) Addrs() []netip.AddrPort { return a.addrs }
 // MetricsAddr returns the address of the metrics listener, the zero value if it is off.
 func (a *App) MetricsAddr() netip.AddrPort { return a.metrics }
 
-// Reload reads the assertion keys again. On error the old ones stay in force.
+// Reload reads the assertion keys again or, in auth mode embedded, the settings of mero-auth. On error the old ones
+// stay in force.
 func (a *App) Reload() error {
-	if a.keys == nil {
-		return nil
+	switch {
+	case a.auth != nil:
+		return a.auth.reload(context.Background())
+	case a.keys != nil:
+		return a.keys.reload()
 	}
-	return a.keys.reload()
+	return nil
 }
 
 // Run serves until ctx ends or a listener fails, then lets running requests end for a few seconds and closes
@@ -197,6 +212,9 @@ func (a *App) Run(ctx context.Context) error {
 	stopKeys := a.keys.follow(ctx, a.log)
 	defer stopKeys()
 	a.health.Set(health.Ready)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopAuth := a.auth.start(ctx, cancel)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)
 		a.log.InfoContext(ctx, "stopping")
@@ -207,7 +225,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.WarnContext(ctx, "cut off requests that were still running", "after", drain.String())
 		err = nil
 	}
-	return errors.Join(err, a.close())
+	return errors.Join(err, stopAuth(), a.close())
 }
 
 // warn says at every start what an operator must not forget.
@@ -218,7 +236,7 @@ func (a *App) warn(ctx context.Context) {
 		a.log.WarnContext(ctx, "INSECURE: nobody authenticates (auth mode none) and server.none.allow_non_loopback is set: whoever reaches the listener controls this node")
 	case s.AuthMode == config.AuthNone:
 		a.log.WarnContext(ctx, "nobody authenticates (auth mode none): every process on this machine controls this node")
-	case !s.Proxy.RequireAssertion:
+	case s.AuthMode == config.AuthProxy && !s.Proxy.RequireAssertion:
 		a.log.WarnContext(ctx, "INSECURE: server.proxy.require_assertion is off: whoever reaches the listener from a trusted peer's address can claim any identity")
 	}
 	if !s.Admin.Enabled {

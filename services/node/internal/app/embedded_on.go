@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/permission"
@@ -24,7 +25,7 @@ func AuthSettings(cfg config.Config, dir home.Dir, environ []string) embed.Setti
 		Dir: dir.Path(e.StoragePath), Memory: e.Storage == config.StorageMemory, PublicURL: e.PublicURL, Environ: environ,
 		AllowAllOrigins: cfg.CORS.AllowAllOrigins, AllowedOrigins: cfg.CORS.AllowedOrigins,
 		Listen: cfg.ListenAddrs(), LogLevel: cfg.Log.Level, LogFormat: cfg.Log.Format,
-		Command: fmt.Sprintf("merod --home %s --node %s auth", dir.Home(), dir.Node()),
+		Command: fmt.Sprintf("merod --home %s --node %s auth", filepath.Dir(string(dir)), filepath.Base(string(dir))),
 	}
 	if e.ConfigFile != "" {
 		s.ConfigFile = dir.Path(e.ConfigFile)
@@ -44,7 +45,7 @@ func openEmbedded(ctx context.Context, o Options) (*embedded, error) {
 		}
 	}
 	return &embedded{
-		Handler: s, Source: s,
+		handler: s, figures: s.Metrics(),
 		guard: func(r *http.Request, match *route.Match) (caller.Caller, error) {
 			c, err := s.Guard(r, match)
 			if c == nil || err != nil {

@@ -51,12 +51,6 @@ func validName(s string) bool {
 	return true
 }
 
-// Home returns the directory of all nodes.
-func (d Dir) Home() string { return filepath.Dir(string(d)) }
-
-// Node returns the name of the node.
-func (d Dir) Node() string { return filepath.Base(string(d)) }
-
 // Config returns the path of the configuration file.
 func (d Dir) Config() string { return d.Path("config.toml") }
 
