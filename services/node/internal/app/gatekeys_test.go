@@ -37,8 +37,8 @@ func (n *node) signed(t *testing.T, sign func(assertion.Claim, time.Time) string
 	return do(t, r).StatusCode
 }
 
-// publisher is a gate that publishes its keys, or answers 503 while it has none.
-func publisher(t *testing.T) (server *httptest.Server, publish func(...assertion.PublicKey)) {
+// keyPublisher is a gate that publishes its keys, or answers 503 while it has none.
+func keyPublisher(t *testing.T) (server *httptest.Server, publish func(...assertion.PublicKey)) {
 	t.Helper()
 	var text atomic.Pointer[[]byte]
 	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -102,7 +102,7 @@ func writeJWKS(t *testing.T, path string, keys ...assertion.PublicKey) {
 // TestPublishedKeys_GateStartsAfterTheNode: the node is up, says why it serves nobody, and serves when the gate is there.
 func TestPublishedKeys_GateStartsAfterTheNode(t *testing.T) {
 	key := signingKey(t, 1)
-	gate, publish := publisher(t)
+	gate, publish := keyPublisher(t)
 	n := start(t, t.TempDir(), func(c *config.Config) {
 		c.Server.Proxy.AssertionKeyFile, c.Server.Proxy.AssertionJWKSURL = "", gate.URL+"/auth/keys"
 	})
