@@ -40,13 +40,17 @@ func (p Process) env(name string) string {
 }
 
 // Run executes one command until it ends or ctx does, and returns the exit code: 0, or 1 with the problems on
-// Stderr, one a line.
+// Stderr, one a line. Below auth it is that of mero-auth.
 func Run(ctx context.Context, p Process) int {
 	root := p.root()
 	root.SetArgs(p.Args)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
+	err := root.ExecuteContext(ctx)
+	if code, ok := errors.AsType[exit](err); ok {
+		return int(code)
+	}
+	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			_, _ = fmt.Fprintln(p.Stderr, "merod: "+line)
 		}
@@ -54,6 +58,11 @@ func Run(ctx context.Context, p Process) int {
 	}
 	return 0
 }
+
+// exit is the exit code of a command that has said itself what went wrong.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // place is the pair of flags that says which node is meant.
 type place struct{ home, node string }
@@ -70,12 +79,16 @@ func (p Process) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "merod", Short: "A node that runs applications in contexts, behind the gate of mero-auth",
 		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		TraverseChildren: true, // flags before auth are ours, those behind it are not
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&pl.home, "home", p.defaultHome(), "directory of all nodes (CALIMERO_HOME)")
 	flags.StringVarP(&pl.node, "node", "n", p.env("NODE_NAME"), "name of the node (NODE_NAME)")
 	root.AddCommand(p.initCommand(pl), p.runCommand(pl), p.configCommand(pl), p.healthcheckCommand(pl), p.versionCommand())
+	if auth := p.authCommand(pl); auth != nil {
+		root.AddCommand(auth)
+	}
 	return root
 }
 

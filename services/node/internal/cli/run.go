@@ -21,7 +21,7 @@ func (p Process) runCommand(pl *place) *cobra.Command {
 	var initFirst bool
 	var exitOnEOF string
 	c := &cobra.Command{
-		Use: "run", Aliases: []string{"up"}, Short: "Run a node until SIGTERM; SIGHUP reads the assertion keys again", Args: cobra.NoArgs,
+		Use: "run", Aliases: []string{"up"}, Short: "Run a node until SIGTERM; SIGHUP reads the assertion keys or the settings of mero-auth again", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithCancel(c.Context())
 			defer cancel()
@@ -60,13 +60,25 @@ func (p Process) runNode(ctx context.Context, pl *place, flags *pflag.FlagSet, i
 	for _, w := range warnings {
 		log.WarnContext(ctx, "environment", "problem", w)
 	}
-	a, err := app.New(ctx, app.Options{Config: cfg, Home: dir, Log: log})
+	a, err := app.New(ctx, app.Options{Config: cfg, Home: dir, Log: log, Environ: p.Env, Tell: p.tell()})
 	if err != nil {
 		return err
 	}
 	stopReloading := p.reloadOnHangup(ctx, a, log)
 	defer stopReloading()
 	return a.Run(ctx)
+}
+
+// tell returns what shows a text to the person at the terminal, nil if nobody is there.
+func (p Process) tell() func(string) {
+	f, isFile := p.Stderr.(*os.File)
+	if !isFile {
+		return nil
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return func(text string) { _, _ = fmt.Fprintln(p.Stderr, "merod: "+text) } // there is no other place to complain to
 }
 
 // initIfNew does what init without flags does, if there is no configuration.
