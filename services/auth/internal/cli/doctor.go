@@ -194,6 +194,9 @@ func (e *examination) store(ctx context.Context, c *command) []operate.Key {
 	switch err := client.Ping(ctx); {
 	case err == nil:
 		e.note("service", healthy, "is running")
+		if c.Embedded != nil {
+			return e.secrets(ctx, client) // the node tells of its readiness itself
+		}
 		if err := c.healthcheck(ctx); err != nil {
 			e.note("service", broken, "%v", err)
 		}
