@@ -120,6 +120,28 @@ func (m *Match) Param(name string) string {
 // Public reports whether the request needs no credential.
 func (m *Match) Public() bool { return m.Row != nil && m.Row.Guard == Public }
 
+// Required returns the permissions of which one is enough, with the values of the path filled in; "admin" where nothing
+// else will do. It is for people: decisions are made by [Match.Allowed].
+func (m *Match) Required() []string {
+	if m.Row == nil || len(m.Row.required) == 0 {
+		return []string{"admin"}
+	}
+	texts := make([]string, 0, len(m.Row.required))
+	for i := range m.Row.required {
+		n := &m.Row.required[i]
+		switch {
+		case n.param < 0 || n.scope != ScopePath:
+			texts = append(texts, n.permission.String())
+		case n.permission.On(m.values[n.param]) != (permission.Permission{}):
+			texts = append(texts, n.permission.On(m.values[n.param]).String())
+		}
+	}
+	if len(texts) == 0 { // the path holds no id that a permission could name
+		return []string{"admin"}
+	}
+	return texts
+}
+
 // Allowed decides whether the holder of a valid token with the given permissions may make the request. enforced
 // says that the node will check the permissions again once it knows which objects are meant (design: our
 // merod; node.enforces_permissions at the gate). Without a row only admin is allowed.

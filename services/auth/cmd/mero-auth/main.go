@@ -19,6 +19,6 @@ func run() int {
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
 	return cli.Run(ctx, cli.Process{
-		Args: os.Args[1:], Environ: os.Environ(), Stdout: os.Stdout, Stderr: os.Stderr, Reload: reload,
+		Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Reload: reload,
 	})
 }

@@ -11,7 +11,7 @@ func TestImportOrder(t *testing.T) {
 		"config", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "audit", "seal", "secret", "gatekey", "backup",
 		"token", "challenge", "store", "provider", "provider/ethereum", "provider/example", "provider/near", "provider/near/neartest",
 		"provider/password", "bootstrap", "gate", "login", "keys", "limit", "metrics", "operate", "control",
-		"httpapi", "app", "authtest", "bench", "cli",
+		"openapi", "httpapi", "app", "authtest", "bench", "client", "cli",
 	})
 	importtest.Within(t, "pkg/", "services/auth/")
 }

@@ -56,23 +56,23 @@ const (
 	Refused Outcome = "refused"
 )
 
-// Event is one record. Action and Time are required.
+// Event is one record. Action and Time are required; ID is set by [Log.Append]; Actor may be one of the By… words.
 type Event struct {
-	ID        uint64    `json:"id"` // ascending without gaps; set by [Log.Append]
-	Time      time.Time `json:"time"`
-	Action    Action    `json:"action"`
-	Outcome   Outcome   `json:"outcome"`
-	Actor     string    `json:"actor,omitempty"`   // id of the key that acted, or one of the By… words
-	Subject   string    `json:"subject,omitempty"` // what was acted on: key id, session family, kind of secret, account
-	Peer      string    `json:"peer,omitempty"`    // the client's network: IPv4 address or IPv6 /64
-	Reason    string    `json:"reason,omitempty"`  // stable word
-	Detail    string    `json:"detail,omitempty"`  // for people
-	RequestID string    `json:"request_id,omitempty"`
+	ID        uint64    `json:"id" doc:"ascending without gaps"`
+	Time      time.Time `json:"time" doc:"RFC 3339"`
+	Action    Action    `json:"action" doc:"what happened"`
+	Outcome   Outcome   `json:"outcome" doc:"success or refused"`
+	Actor     string    `json:"actor,omitempty" doc:"id of the key that acted, or system, host, environment"`
+	Subject   string    `json:"subject,omitempty" doc:"what was acted on: key id, session, kind of secret, account"`
+	Peer      string    `json:"peer,omitempty" doc:"network of the client: IPv4 address or IPv6 /64"`
+	Reason    string    `json:"reason,omitempty" doc:"stable word"`
+	Detail    string    `json:"detail,omitempty" doc:"for people"`
+	RequestID string    `json:"request_id,omitempty" doc:"X-Request-Id"`
 
 	// Of records that stand for several events.
-	Count uint64    `json:"count,omitempty"`
-	First time.Time `json:"first,omitzero"`
-	Last  time.Time `json:"last,omitzero"`
+	Count uint64    `json:"count,omitempty" doc:"how many events the record stands for"`
+	First time.Time `json:"first,omitzero" doc:"the first of them"`
+	Last  time.Time `json:"last,omitzero" doc:"the last of them"`
 }
 
 // Longest texts of an event, in bytes: what clients choose cannot fill the record.

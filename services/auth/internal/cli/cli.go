@@ -30,6 +30,7 @@ const (
 type Process struct {
 	Args    []string
 	Environ []string
+	Stdin   io.Reader
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Reload  <-chan os.Signal // SIGHUP
@@ -125,8 +126,13 @@ then flags; docs/configuration.md lists them all.`,
 	root.AddCommand(
 		c.checkConfigCommand(),
 		c.bootstrapCommand(),
-		c.secretsCommand(),
+		c.tokenCommand(),
 		c.keysCommand(),
+		c.clientKeyCommand(),
+		c.sessionsCommand(),
+		c.auditCommand(),
+		c.explainCommand(),
+		c.secretsCommand(),
 		c.backupCommand(),
 		c.restoreCommand(),
 		c.doctorCommand(),

@@ -88,7 +88,7 @@ func (c *command) printFindings(findings []finding, asJSON bool) error {
 			rows = append(rows, []string{"", "", line})
 		}
 	}
-	return c.printTable(rows)
+	return printTable(c.Stdout, nil, rows)
 }
 
 // examine runs all checks, in the order in which a start meets their subjects.

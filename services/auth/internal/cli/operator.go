@@ -2,16 +2,12 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
-	"text/tabwriter"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
@@ -61,55 +57,31 @@ func (c *command) quietLogger(cfg config.Log) *slog.Logger {
 	return c.logger(cfg)
 }
 
-// printJSON prints a value for scripts.
-func (c *command) printJSON(v any) error {
-	out := json.NewEncoder(c.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
-}
-
-// printTable prints rows in columns for people; the first row is the heading.
-func (c *command) printTable(rows [][]string) error {
-	out := tabwriter.NewWriter(c.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		if _, err := fmt.Fprintln(out, strings.Join(row, "\t")); err != nil {
-			return err
-		}
-	}
-	return out.Flush()
-}
-
 // passphrase returns the passphrase of a sealed file: of the file that the flag names, of the environment, or what
 // the person at the terminal types, twice if it is a new one.
 func (c *command) passphrase(file string, isNew bool) ([]byte, error) {
 	if file == "" {
-		file = c.variable(config.EnvPassphraseFile)
+		file = c.getenv(config.EnvPassphraseFile)
 	}
 	if file != "" {
 		text, err := readSmall(file)
 		return []byte(strings.TrimRight(text, "\r\n")), err
 	}
-	if text := c.variable(config.EnvPassphrase); text != "" {
+	if text := c.getenv(config.EnvPassphrase); text != "" {
 		return []byte(text), nil
 	}
-	first, err := promptHidden("Passphrase: ")
+	first, err := c.prompt("Passphrase")
+	if errors.Is(err, errNoTerminal) {
+		return nil, fmt.Errorf("%w to ask for the passphrase: use --passphrase-file or %s", err, config.EnvPassphraseFile)
+	}
 	if err != nil || !isNew {
 		return first, err
 	}
-	second, err := promptHidden("The same again: ")
+	second, err := c.prompt("The same again")
 	if err == nil && string(first) != string(second) {
 		err = errors.New("the two passphrases differ")
 	}
 	return first, err
-}
-
-func (c *command) variable(name string) string {
-	for _, variable := range c.Environ {
-		if value, is := strings.CutPrefix(variable, name+"="); is {
-			return value
-		}
-	}
-	return ""
 }
 
 // maxSmallFile bounds files of one line.
@@ -126,41 +98,4 @@ func readSmall(path string) (text string, err error) {
 		err = fmt.Errorf("%s has more than %d bytes", path, maxSmallFile)
 	}
 	return string(raw), err
-}
-
-// promptHidden reads a line from the terminal without showing it.
-func promptHidden(prompt string) (line []byte, err error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return nil, fmt.Errorf("no terminal to ask for the passphrase: use --passphrase-file or %s", config.EnvPassphraseFile)
-	}
-	defer func() { err = errors.Join(err, tty.Close()) }()
-	fd := int(tty.Fd())
-	shown, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return nil, fmt.Errorf("terminal: %w", err)
-	}
-	hidden := *shown
-	hidden.Lflag &^= unix.ECHO
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
-		return nil, fmt.Errorf("terminal: %w", err)
-	}
-	defer func() {
-		_, _ = tty.WriteString("\n") // in place of the hidden one
-		err = errors.Join(err, unix.IoctlSetTermios(fd, unix.TCSETS, shown))
-	}()
-	if _, err := tty.WriteString(prompt); err != nil {
-		return nil, err
-	}
-	one := make([]byte, 1)
-	for len(line) < maxSmallFile {
-		if _, err := tty.Read(one); err != nil {
-			return nil, fmt.Errorf("terminal: %w", err)
-		}
-		if one[0] == '\n' {
-			break
-		}
-		line = append(line, one[0])
-	}
-	return line, nil
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,17 +10,6 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 )
-
-func (c *command) keysCommand() *cobra.Command {
-	group := &cobra.Command{
-		Use: "keys", Short: "Root and client keys", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return &usageError{errors.New("keys needs a sub-command, see mero-auth keys --help")}
-		},
-	}
-	group.AddCommand(c.keysRecover())
-	return group
-}
 
 func (c *command) keysRecover() *cobra.Command {
 	var key string

@@ -55,7 +55,7 @@ func (c *command) secretsList() *cobra.Command {
 				for _, k := range list {
 					rows = append(rows, []string{k.Kind, k.ID, stateOf(k), shortTime(k.Created), shortTime(k.Until)})
 				}
-				return c.printTable(rows)
+				return printTable(c.Stdout, nil, rows)
 			})
 		},
 	}
@@ -148,7 +148,7 @@ func (c *command) rotate(ctx context.Context, r rotation) error {
 		for _, d := range done {
 			rows = append(rows, []string{d.Kind, d.ID, fate(d, running)})
 		}
-		return c.printTable(rows)
+		return printTable(c.Stdout, nil, rows)
 	})
 }
 

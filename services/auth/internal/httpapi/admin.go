@@ -27,32 +27,37 @@ func (u unixOrNull) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, "%d", int64(u)), nil
 }
 
+// OpenAPI describes the JSON form.
+func (unixOrNull) OpenAPI() (types []string, text string) {
+	return []string{"integer", "null"}, "Unix seconds"
+}
+
 // commonBody is what lists and answers tell of every key beyond what the reference did.
 type commonBody struct {
-	Name       string     `json:"name"`
-	NodeURL    string     `json:"node_url"`
-	CreatedBy  string     `json:"created_by"`
-	CreatedAt  int64      `json:"created_at"`
-	RevokedAt  unixOrNull `json:"revoked_at"`
-	ExpiresAt  unixOrNull `json:"expires_at"`
-	LastUsedAt unixOrNull `json:"last_used_at"`
-	IsValid    bool       `json:"is_valid"`
+	Name       string     `json:"name" doc:"for people"`
+	NodeURL    string     `json:"node_url" doc:"the only node that the key may be used at, empty for any"`
+	CreatedBy  string     `json:"created_by" doc:"key id of the administrator, empty for the first key and for provisioning"`
+	CreatedAt  int64      `json:"created_at" doc:"Unix seconds"`
+	RevokedAt  unixOrNull `json:"revoked_at" doc:"Unix seconds, null while the key lives"`
+	ExpiresAt  unixOrNull `json:"expires_at" doc:"Unix seconds, null for never"`
+	LastUsedAt unixOrNull `json:"last_used_at" doc:"Unix seconds to the minute, null for never"`
+	IsValid    bool       `json:"is_valid" doc:"neither revoked nor expired, nor is its root"`
 }
 
 type rootBody struct {
-	KeyID       string   `json:"key_id"`
-	PublicKey   string   `json:"public_key"`
-	AuthMethod  string   `json:"auth_method"`
-	Permissions []string `json:"permissions"`
+	KeyID       string   `json:"key_id" doc:"id of the key, the subject of its tokens"`
+	PublicKey   string   `json:"public_key" doc:"what people recognise the identity by"`
+	AuthMethod  string   `json:"auth_method" doc:"name of the provider"`
+	Permissions []string `json:"permissions" doc:"verbatim, in order"`
 	commonBody
 }
 
 type clientBody struct {
-	ClientID    string   `json:"client_id"`
-	RootKeyID   string   `json:"root_key_id"`
-	MintedBy    string   `json:"minted_by"`
-	Machine     bool     `json:"machine"`
-	Permissions []string `json:"permissions"`
+	ClientID    string   `json:"client_id" doc:"id of the key, the subject of its tokens"`
+	RootKeyID   string   `json:"root_key_id" doc:"the root key that it belongs to"`
+	MintedBy    string   `json:"minted_by" doc:"the client key whose token made it, empty for a root key"`
+	Machine     bool     `json:"machine" doc:"it has one access token and no refresh token"`
+	Permissions []string `json:"permissions" doc:"verbatim, in order"`
 	commonBody
 }
 
@@ -89,13 +94,13 @@ func (s *server) listKeys(c echo.Context, t store.KeyType) error {
 }
 
 type createRootBody struct {
-	PublicKey    *string         `json:"public_key"`
-	AuthMethod   *string         `json:"auth_method"`
-	ProviderData json.RawMessage `json:"provider_data"`
-	TargetURL    *string         `json:"target_node_url"`
-	Name         *string         `json:"name"`
-	Permissions  []string        `json:"permissions"`
-	ExpiresIn    *int64          `json:"expires_in"`
+	PublicKey    *string         `json:"public_key" doc:"required; what people recognise the identity by"`
+	AuthMethod   *string         `json:"auth_method" doc:"required; name of the provider"`
+	ProviderData json.RawMessage `json:"provider_data" doc:"required; a proof of possession as in POST /auth/token, or the account: account_id, or username and password"`
+	TargetURL    *string         `json:"target_node_url" doc:"the only node that the key may be used at"`
+	Name         *string         `json:"name" doc:"for people"`
+	Permissions  []string        `json:"permissions" doc:"permissions of the key, admin if absent; none beyond the own"`
+	ExpiresIn    *int64          `json:"expires_in" doc:"life of the key in seconds"`
 }
 
 func (s *server) createRoot(c echo.Context) error {
@@ -137,16 +142,21 @@ func (s *server) createRoot(c echo.Context) error {
 	if !created {
 		message = "Key exists already"
 	}
-	return ok(c, map[string]any{"status": true, "message": message})
+	return ok(c, createdBody{true, message})
+}
+
+type createdBody struct {
+	Status  bool   `json:"status" doc:"true"`
+	Message string `json:"message" doc:"for people"`
 }
 
 type createClientBody struct {
-	ContextID       *string  `json:"context_id"`
-	ContextIdentity *string  `json:"context_identity"`
-	Permissions     []string `json:"permissions"`
-	TargetURL       *string  `json:"target_node_url"`
-	Name            *string  `json:"name"`
-	ExpiresIn       *int64   `json:"expires_in"`
+	ContextID       *string  `json:"context_id" doc:"bind the key to this context"`
+	ContextIdentity *string  `json:"context_identity" doc:"bind it to this identity of the context"`
+	Permissions     []string `json:"permissions" doc:"permissions of the key, none beyond the own"`
+	TargetURL       *string  `json:"target_node_url" doc:"the only node that the key may be used at"`
+	Name            *string  `json:"name" doc:"for people"`
+	ExpiresIn       *int64   `json:"expires_in" doc:"make a machine token that lives so many seconds"`
 }
 
 // expiresIn reads a life in seconds, 0 if there is none.
@@ -186,11 +196,11 @@ func (s *server) createClient(c echo.Context) error {
 
 // revokedBody is the union of what the clients read of a deletion.
 type revokedBody struct {
-	KeyID     string `json:"key_id"`
-	RevokedAt int64  `json:"revoked_at"`
-	Status    bool   `json:"status"`
-	Success   bool   `json:"success"`
-	Message   string `json:"message"`
+	KeyID     string `json:"key_id" doc:"the key"`
+	RevokedAt int64  `json:"revoked_at" doc:"Unix seconds"`
+	Status    bool   `json:"status" doc:"true"`
+	Success   bool   `json:"success" doc:"true"`
+	Message   string `json:"message" doc:"for people"`
 }
 
 func (s *server) deleteRoot(c echo.Context) error {
@@ -220,7 +230,7 @@ func lastAdmin(err error) error {
 }
 
 type revokeBody struct {
-	ClientID *string `json:"client_id"`
+	ClientID *string `json:"client_id" doc:"the key to revoke; absent or the own for the presented session alone"`
 }
 
 func (s *server) revoke(c echo.Context) error {
@@ -239,7 +249,12 @@ func (s *server) revoke(c echo.Context) error {
 	if err := s.Keys.Revoke(c.Request().Context(), caller(c), orEmpty(body.ClientID)); err != nil {
 		return lastAdmin(err)
 	}
-	return ok(c, map[string]any{"success": true, "message": "Tokens revoked successfully"})
+	return ok(c, doneBody{true, "Tokens revoked successfully"})
+}
+
+type doneBody struct {
+	Success bool   `json:"success" doc:"true"`
+	Message string `json:"message" doc:"for people"`
 }
 
 func orEmpty(s *string) string {

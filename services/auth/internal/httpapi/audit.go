@@ -15,9 +15,9 @@ import (
 const usualEvents = 100
 
 type auditBody struct {
-	Events     []audit.Event `json:"events"`
-	NextCursor string        `json:"next_cursor"`
-	More       bool          `json:"more"`
+	Events     []audit.Event `json:"events" doc:"oldest first"`
+	NextCursor string        `json:"next_cursor" doc:"for ?cursor: what comes after these"`
+	More       bool          `json:"more" doc:"there are more already"`
 }
 
 // auditPage answers GET /admin/audit?since&limit&cursor: events from a time on, or after a cursor, oldest first;

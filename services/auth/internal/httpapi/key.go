@@ -11,7 +11,7 @@ import (
 )
 
 type permissionsBody struct {
-	Permissions []string `json:"permissions"`
+	Permissions []string `json:"permissions" doc:"verbatim, in order"`
 }
 
 func (s *server) getPermissions(c echo.Context) error {
@@ -23,8 +23,8 @@ func (s *server) getPermissions(c echo.Context) error {
 }
 
 type changePermissionsBody struct {
-	Add    []string `json:"add"`
-	Remove []string `json:"remove"`
+	Add    []string `json:"add" doc:"added after the removal"`
+	Remove []string `json:"remove" doc:"removed first"`
 }
 
 func (s *server) changePermissions(c echo.Context) error {
@@ -41,8 +41,8 @@ func (s *server) changePermissions(c echo.Context) error {
 
 // updateKeyBody tells a member that is absent, and so stays as it is, from null.
 type updateKeyBody struct {
-	Name      json.RawMessage `json:"name"`
-	ExpiresAt json.RawMessage `json:"expires_at"`
+	Name      json.RawMessage `json:"name" doc:"a text, or null for none"`
+	ExpiresAt json.RawMessage `json:"expires_at" doc:"Unix seconds, or null for never"`
 }
 
 func (b updateKeyBody) update() (u keys.Update, err error) {

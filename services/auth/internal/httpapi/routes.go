@@ -26,6 +26,7 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 		"token.revoke":    s.revoke,
 
 		"service.health":   s.health,
+		"service.openapi":  s.openapi,
 		"service.identity": s.identity,
 		"service.jwks":     s.jwks,
 		"admin.identity":   s.identity,

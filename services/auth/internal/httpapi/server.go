@@ -57,11 +57,19 @@ type server struct {
 	securityHeaders map[string][]string
 	echo            *echo.Echo
 	ops             map[string]echo.HandlerFunc // by operation of the route table
+	document        []byte                      // OpenAPI, as it is served
 }
 
 // DataPlane returns the handler of the public listener.
 func DataPlane(d Deps) (http.Handler, error) {
+	document, err := Document(d.Version)
+	if err != nil {
+		return nil, err
+	}
 	s := &server{Deps: d, securityHeaders: d.Headers.render(d.PublicURL)}
+	if s.document, err = document.JSON(); err != nil {
+		return nil, err
+	}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.fail

@@ -3,18 +3,18 @@ package httpapi
 import "github.com/labstack/echo/v4"
 
 type sessionBody struct {
-	Family      string     `json:"family"`
-	KeyID       string     `json:"key_id"`
-	CreatedAt   int64      `json:"created_at"`
-	LastRefresh unixOrNull `json:"last_refresh"`
-	LastUsedAt  int64      `json:"last_used_at"`
-	ExpiresAt   int64      `json:"expires_at"`
-	IdleEnd     unixOrNull `json:"idle_expires_at"`
-	ClientName  string     `json:"client_name"`
-	NodeURL     string     `json:"node_url"`
-	Peer        string     `json:"peer"`
-	Machine     bool       `json:"machine"`
-	Current     bool       `json:"current"` // the session of the token that asks
+	Family      string     `json:"family" doc:"id of the session"`
+	KeyID       string     `json:"key_id" doc:"the key"`
+	CreatedAt   int64      `json:"created_at" doc:"Unix seconds"`
+	LastRefresh unixOrNull `json:"last_refresh" doc:"Unix seconds, null for never"`
+	LastUsedAt  int64      `json:"last_used_at" doc:"Unix seconds to the minute"`
+	ExpiresAt   int64      `json:"expires_at" doc:"when the session ends without a refresh, Unix seconds"`
+	IdleEnd     unixOrNull `json:"idle_expires_at" doc:"when it ends without a use, null without an idle time-out"`
+	ClientName  string     `json:"client_name" doc:"what the client called itself"`
+	NodeURL     string     `json:"node_url" doc:"the node that its tokens are bound to, empty for any"`
+	Peer        string     `json:"peer" doc:"network of the client"`
+	Machine     bool       `json:"machine" doc:"a machine token"`
+	Current     bool       `json:"current" doc:"the session of the token that asks"` // the session of the token that asks
 }
 
 func (s *server) listSessions(c echo.Context) error {
@@ -38,11 +38,11 @@ func (s *server) listSessions(c echo.Context) error {
 }
 
 type endedBody struct {
-	Family    string `json:"family"`
-	RevokedAt int64  `json:"revoked_at"`
-	Status    bool   `json:"status"`
-	Success   bool   `json:"success"`
-	Message   string `json:"message"`
+	Family    string `json:"family" doc:"id of the session"`
+	RevokedAt int64  `json:"revoked_at" doc:"Unix seconds"`
+	Status    bool   `json:"status" doc:"true"`
+	Success   bool   `json:"success" doc:"true"`
+	Message   string `json:"message" doc:"for people"`
 }
 
 func (s *server) endSession(c echo.Context) error {

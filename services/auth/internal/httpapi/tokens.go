@@ -17,9 +17,9 @@ import (
 
 // pairBody is a token pair as clients expect it: with an error member of its own.
 type pairBody struct {
-	AccessToken  string  `json:"access_token"`
-	RefreshToken string  `json:"refresh_token"`
-	Error        *string `json:"error"`
+	AccessToken  string  `json:"access_token" doc:"to be presented as Authorization: Bearer"`
+	RefreshToken string  `json:"refresh_token" doc:"for POST /auth/refresh; empty for machine tokens"`
+	Error        *string `json:"error" doc:"null"`
 }
 
 func okPair(c echo.Context, p login.Pair) error {
@@ -34,16 +34,22 @@ func (s *server) challenge(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return ok(c, map[string]string{"challenge": text, "nonce": base64.StdEncoding.EncodeToString(claims.Nonce), "message_nonce": claims.ID})
+	return ok(c, challengeBody{text, base64.StdEncoding.EncodeToString(claims.Nonce), claims.ID})
+}
+
+type challengeBody struct {
+	Challenge    string `json:"challenge" doc:"the signed challenge, to be sent back"`
+	Nonce        string `json:"nonce" doc:"32 bytes in base64, for NEP-413"`
+	MessageNonce string `json:"message_nonce" doc:"the Nonce of an EIP-4361 message"`
 }
 
 type tokenBody struct {
-	AuthMethod   *string         `json:"auth_method"`
-	PublicKey    *string         `json:"public_key"`
-	ClientName   *string         `json:"client_name"`
-	Timestamp    *uint64         `json:"timestamp"` // required by the protocol, believed by nobody
-	Permissions  []string        `json:"permissions"`
-	ProviderData json.RawMessage `json:"provider_data"`
+	AuthMethod   *string         `json:"auth_method" doc:"required; name of the provider"`
+	PublicKey    *string         `json:"public_key" doc:"required; what people recognise the identity by"`
+	ClientName   *string         `json:"client_name" doc:"required; an absolute http(s) URL binds the tokens to that host"`
+	Timestamp    *uint64         `json:"timestamp" doc:"required by the protocol, believed by nobody"` // required by the protocol, believed by nobody
+	Permissions  []string        `json:"permissions" doc:"ignored: the tokens get what the key holds"`
+	ProviderData json.RawMessage `json:"provider_data" doc:"required; the proof, as the provider wants it, and bootstrap_secret for the first login"`
 }
 
 // request checks the body of POST /auth/token in the order in which the reference does.
@@ -121,8 +127,8 @@ func (s *server) providerName(method string) string {
 }
 
 type refreshBody struct {
-	AccessToken  *string `json:"access_token"`
-	RefreshToken *string `json:"refresh_token"`
+	AccessToken  *string `json:"access_token" doc:"required; the access token of the session"`
+	RefreshToken *string `json:"refresh_token" doc:"required; its refresh token, which works once"`
 }
 
 func (s *server) refresh(c echo.Context) error {
@@ -161,11 +167,11 @@ func (s *server) refreshed(c echo.Context) (login.Pair, error) {
 }
 
 type providerBody struct {
-	Name        string         `json:"name"`
-	Type        string         `json:"type"`
-	Description string         `json:"description"`
-	Configured  bool           `json:"configured"`
-	Config      map[string]any `json:"config"`
+	Name        string         `json:"name" doc:"canonical auth_method"`
+	Type        string         `json:"type" doc:"wallet or credentials"`
+	Description string         `json:"description" doc:"for people"`
+	Configured  bool           `json:"configured" doc:"the provider can be used now"`
+	Config      map[string]any `json:"config" doc:"public settings; reason when it is not configured"`
 }
 
 func (s *server) providers(c echo.Context) error {
@@ -185,7 +191,13 @@ func (s *server) providers(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return ok(c, map[string]any{"count": len(list), "providers": list, "bootstrap_required": open})
+	return ok(c, providersBody{len(list), list, open})
+}
+
+type providersBody struct {
+	Count             int            `json:"count" doc:"how many"`
+	Providers         []providerBody `json:"providers" doc:"in a fixed order"`
+	BootstrapRequired bool           `json:"bootstrap_required" doc:"no root key exists: the first login needs the one-time secret"`
 }
 
 func (s *server) identity(c echo.Context) error {
@@ -193,9 +205,14 @@ func (s *server) identity(c echo.Context) error {
 	for _, p := range s.Login.Providers {
 		names = append(names, p.Name())
 	}
-	return ok(c, map[string]any{
-		"service": "calimero-auth", "version": s.Version, "authentication_mode": "forward", "providers": names,
-	})
+	return ok(c, identityBody{"calimero-auth", s.Version, "forward", names})
+}
+
+type identityBody struct {
+	Service   string   `json:"service" doc:"calimero-auth, which clients look for"`
+	Version   string   `json:"version" doc:"of this build"`
+	Mode      string   `json:"authentication_mode" doc:"forward"`
+	Providers []string `json:"providers" doc:"their names"`
 }
 
 // health always answers 200, as clients expect of a probe that only asks whether somebody is there; readiness
@@ -205,7 +222,13 @@ func (s *server) health(c echo.Context) error {
 	if err := s.Readable(c.Request().Context()); err != nil {
 		alive, storage = "not_alive", false
 	}
-	return ok(c, map[string]any{"status": alive, "storage": storage, "uptime_seconds": int64(s.Now().Sub(s.Started).Seconds())})
+	return ok(c, healthBody{alive, storage, int64(s.Now().Sub(s.Started).Seconds())})
+}
+
+type healthBody struct {
+	Status  string `json:"status" doc:"alive or not_alive"`
+	Storage bool   `json:"storage" doc:"the store can be read"`
+	Uptime  int64  `json:"uptime_seconds" doc:"since the start"`
 }
 
 // loginPage stands in for the login application with what people can do without it.

@@ -9,14 +9,14 @@ import (
 // Totals are the counters of GET /admin/metrics, since the start of the process, in the names of the reference
 // service.
 type Totals struct {
-	AuthAttempts       uint64            `json:"auth_attempts"`
-	AuthSuccesses      uint64            `json:"auth_successes"`
-	AuthFailures       uint64            `json:"auth_failures"`
-	AuthSuccessRate    float64           `json:"auth_success_rate"` // percent
-	AuthAvgDurationMS  int64             `json:"auth_avg_duration_ms"`
-	AuthFailuresByType map[string]uint64 `json:"auth_failures_by_type"`
-	TokenRefreshes     uint64            `json:"token_refreshes"`
-	TokenRevocations   uint64            `json:"token_revocations"` // keys revoked and sessions ended
+	AuthAttempts       uint64            `json:"auth_attempts" doc:"logins"`
+	AuthSuccesses      uint64            `json:"auth_successes" doc:"logins that succeeded"`
+	AuthFailures       uint64            `json:"auth_failures" doc:"logins that were refused"`
+	AuthSuccessRate    float64           `json:"auth_success_rate" doc:"percent"`
+	AuthAvgDurationMS  int64             `json:"auth_avg_duration_ms" doc:"of a login, in milliseconds"`
+	AuthFailuresByType map[string]uint64 `json:"auth_failures_by_type" doc:"refused logins by cause"`
+	TokenRefreshes     uint64            `json:"token_refreshes" doc:"refreshes that succeeded"`
+	TokenRevocations   uint64            `json:"token_revocations" doc:"keys revoked and sessions ended"`
 }
 
 type totals struct {
