@@ -21,6 +21,7 @@ const (
 	Unauthenticated  Code = "unauthenticated" // no credential, or a bad one
 	Forbidden        Code = "forbidden"       // known caller, not allowed
 	NotFound         Code = "not_found"       // no such thing
+	Gone             Code = "gone"            // it was there and has ended
 	Conflict         Code = "conflict"        // the state forbids it
 	MethodNotAllowed Code = "method_not_allowed"
 	UnsupportedMedia Code = "unsupported_media" // the body is not of the expected content type
@@ -33,7 +34,7 @@ const (
 
 // Codes lists every code, for tests that check a transport's table.
 var Codes = []Code{
-	Invalid, Unprocessable, Unauthenticated, Forbidden, NotFound, Conflict, MethodNotAllowed,
+	Invalid, Unprocessable, Unauthenticated, Forbidden, NotFound, Gone, Conflict, MethodNotAllowed,
 	UnsupportedMedia, TooLarge, RateLimited, Unavailable, NotImplemented, Internal,
 }
 

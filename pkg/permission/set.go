@@ -138,6 +138,12 @@ func (s *Set) Identities(required Permission) (ids []string, unlimited bool) {
 	return ids, false
 }
 
+// Reaches reports whether the context bindings of the list leave an identity of a context in reach of its holder. It
+// says nothing about what the holder may do there; that is for actions that name no identity but are done as one.
+func (s *Set) Reaches(context, identity string) bool {
+	return s.admin || s.reaches(Permission{action: spellings["context:execute"], id: context, user: identity})
+}
+
 // reaches reports whether the context bindings leave required in reach.
 func (s *Set) reaches(required Permission) bool {
 	if len(s.contexts) == 0 || required.id == "" || !table[required.action].context {

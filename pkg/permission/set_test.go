@@ -394,3 +394,26 @@ func TestSet_DecisionsDoNotAllocate(t *testing.T) {
 		t.Errorf("a decision allocates %v times", n)
 	}
 }
+
+func TestReaches_OnlyBindingsCount(t *testing.T) {
+	for _, c := range []struct {
+		list              string
+		context, identity string
+		want              bool
+	}{
+		{"", "c1", "alice", true},
+		{"blob", "c1", "", true},
+		{"context[c1],blob", "c1", "alice", true},
+		{"context[c1],blob", "c2", "alice", false},
+		{"context[c1],blob", "c2", "", false},
+		{"context[c1,alice],context", "c1", "alice", true},
+		{"context[c1,alice],context", "c1", "bob", false},
+		{"context[c1,alice],context", "c1", "", true},
+		{"context[c1,alice],admin", "c2", "bob", true},
+		{"context[,context", "c1", "", false},
+	} {
+		if got := permission.NewSet(permission.Split(c.list)).Reaches(c.context, c.identity); got != c.want {
+			t.Errorf("%q reaches %s as %q = %v, want %v", c.list, c.context, c.identity, got, c.want)
+		}
+	}
+}

@@ -22,6 +22,7 @@ var statusOf = map[fault.Code]int{
 	fault.Unauthenticated:  http.StatusUnauthorized,
 	fault.Forbidden:        http.StatusForbidden,
 	fault.NotFound:         http.StatusNotFound,
+	fault.Gone:             http.StatusGone,
 	fault.Conflict:         http.StatusConflict,
 	fault.MethodNotAllowed: http.StatusMethodNotAllowed,
 	fault.UnsupportedMedia: http.StatusUnsupportedMediaType,

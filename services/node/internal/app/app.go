@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
@@ -18,6 +20,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/fetch"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
 	"github.com/calimero-network/mero-go/services/node/internal/health"
@@ -49,10 +52,12 @@ type App struct {
 	log     *slog.Logger
 	health  *health.Node
 	auth    *embedded // nil in other modes
+	api     *httpapi.API
 	keys    *gateKeys // nil if no assertions are checked
 	servers []*serve.Server
 	addrs   []netip.AddrPort
 	metrics netip.AddrPort
+	open    atomic.Int64 // connections that the HTTP servers hold
 	cleanup []func() error
 }
 
@@ -64,6 +69,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Config.Mode == config.ModeReadOnly {
+		o.Config.Server.JSONRPC.Enabled = false
 	}
 	a := &App{cfg: o.Config, log: o.Log}
 	if err := a.wire(ctx, o); err != nil {
@@ -83,6 +91,11 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	events, err := event.Open(ctx, db, store.EventLimits{Count: cfg.Events.LogMaxEvents, Bytes: cfg.Events.LogMaxBytes}, o.Log)
+	if err != nil {
+		return err
+	}
+	a.cleanup = append(a.cleanup, func() error { events.Close(); return nil })
 	a.collect(blobs)
 	if err := a.embed(ctx, o); err != nil {
 		return err
@@ -91,15 +104,26 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	rules, err := cors.New(cors.Policy{AllowAll: cfg.CORS.AllowAllOrigins, Origins: cfg.CORS.AllowedOrigins, Expose: httpapi.BlobHeaders})
+	rules, err := cors.New(cors.Policy{AllowAll: cfg.CORS.AllowAllOrigins, Origins: cfg.CORS.AllowedOrigins, Expose: slices.Concat(httpapi.BlobHeaders, httpapi.StreamHeaders)})
 	if err != nil {
 		return err
 	}
 	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
 	a.health = health.New(a.auth.andReadable(read), a.auth.andWritable(db.Probe), o.Now)
 	api := &httpapi.API{
-		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Apps: applications(o, db, blobs), Health: a.health,
-		Metrics: metrics.New(totals(db)), Now: o.Now, Log: o.Log,
+		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Apps: applications(o, db, blobs), Events: events,
+		Health:  a.health,
+		Metrics: metrics.New(a.totals), Now: o.Now, Log: o.Log,
+	}
+	a.api = api
+	if err := errors.Join(a.name(o), a.certificate(o)); err != nil {
+		return err
+	}
+	if err := a.contexts(ctx, o, api); err != nil {
+		return err
+	}
+	if err := a.streams(o); err != nil {
+		return err
 	}
 	a.auth.join(api)
 	handler, err := api.New()
@@ -174,40 +198,33 @@ func (a *App) guard(o Options) (*guard.Guard, error) {
 	return g, nil
 }
 
-func totals(db *store.Store) func() (metrics.Totals, error) {
-	return func() (t metrics.Totals, err error) {
-		err = db.View(context.Background(), func(tx *store.Tx) error {
-			blobs, err := tx.BlobTotal()
-			t = metrics.Totals{Blobs: blobs.Count, BlobBytes: blobs.Bytes, Contexts: int64(tx.CountContexts())}
-			return err
-		})
-		return t, err
-	}
-}
-
 // Addrs returns the addresses of the HTTP listener.
 func (a *App) Addrs() []netip.AddrPort { return a.addrs }
 
 // MetricsAddr returns the address of the metrics listener, the zero value if it is off.
 func (a *App) MetricsAddr() netip.AddrPort { return a.metrics }
 
-// Reload reads the assertion keys again or, in auth mode embedded, the settings of mero-auth. On error the old ones
-// stay in force.
-func (a *App) Reload() error {
-	switch {
-	case a.auth != nil:
-		return a.auth.reload(context.Background())
-	case a.keys != nil:
-		return a.keys.reload()
+// Reload reads the assertion keys, the TLS certificate and, in auth mode embedded, the settings of mero-auth again. On
+// error the old ones stay in force.
+func (a *App) Reload(ctx context.Context) error {
+	var errs []error
+	if a.keys != nil {
+		errs = append(errs, a.keys.reload())
 	}
-	return nil
+	if a.auth != nil {
+		errs = append(errs, a.auth.reload(ctx))
+	}
+	if a.api.Certificate != nil {
+		errs = append(errs, a.api.Certificate.Reload(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // Run serves until ctx ends or a listener fails, then lets running requests end for a few seconds and closes
 // everything. It returns nil after a clean stop.
 func (a *App) Run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "node is up", "version", buildinfo.String(), "peer_id", a.cfg.Identity.PeerID,
-		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "metrics", a.cfg.Server.MetricsAddr)
+		"auth_mode", a.cfg.Server.AuthMode, "listen", a.addrs, "tls", a.api.Certificate != nil, "metrics", a.cfg.Server.MetricsAddr)
 	a.warn(ctx)
 	stopKeys := a.keys.follow(ctx, a.log)
 	defer stopKeys()
@@ -217,6 +234,7 @@ func (a *App) Run(ctx context.Context) error {
 	stopAuth := a.auth.start(ctx, cancel)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)
+		a.api.Streams.Stop()
 		a.log.InfoContext(ctx, "stopping")
 	}
 	err := serve.Run(ctx, drain, stopping, a.servers...)

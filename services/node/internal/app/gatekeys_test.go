@@ -81,7 +81,7 @@ func TestPublishedKeys_FromAFile(t *testing.T) {
 		}
 	}
 	writeJWKS(t, path, next.Public())
-	if err := n.Reload(); err != nil {
+	if err := n.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := n.signed(t, next.Sign); got != 200 {
@@ -114,7 +114,7 @@ func TestPublishedKeys_GateStartsAfterTheNode(t *testing.T) {
 		t.Error("plain http on this host is called insecure")
 	}
 	publish(key.Public())
-	if err := n.Reload(); err != nil {
+	if err := n.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := n.signed(t, key.Sign); got != 200 {

@@ -244,14 +244,14 @@ func TestReload_TakesNewKeysAndKeepsOldOnesOnError(t *testing.T) {
 		}
 	}
 	write([]byte("nonsense"))
-	if err := n.Reload(); err == nil {
+	if err := n.Reload(t.Context()); err == nil {
 		t.Error("Reload accepts a broken file")
 	}
 	if got := call(); got != 200 {
 		t.Errorf("after a failed reload: %d, want the old key to be in force", got)
 	}
 	write(assertion.FormatKeys(fresh))
-	if err := n.Reload(); err != nil {
+	if err := n.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := call(); got != 401 {
@@ -267,7 +267,7 @@ func TestReload_TakesNewKeysAndKeepsOldOnesOnError(t *testing.T) {
 	if err := n.keys.Reload(); err != nil { // the gate reads first; the node finds the unknown key itself
 		t.Fatal(err)
 	}
-	if err := n.Reload(); err != nil {
+	if err := n.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := call(); got != 200 {
@@ -277,7 +277,7 @@ func TestReload_TakesNewKeysAndKeepsOldOnesOnError(t *testing.T) {
 
 func TestReload_WithoutKeysIsNothing(t *testing.T) {
 	n := start(t, t.TempDir(), open)
-	if err := n.Reload(); err != nil {
+	if err := n.Reload(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

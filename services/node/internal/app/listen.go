@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,9 @@ func (a *App) listen(ctx context.Context, api, scrape http.Handler) error {
 			continue
 		case err != nil:
 			return fmt.Errorf("server.listen: %w", err)
+		}
+		if c := a.api.Certificate; c != nil {
+			l = tls.NewListener(l, c.TLS())
 		}
 		a.addrs = append(a.addrs, a.serve("http", l, api))
 	}
@@ -66,6 +70,7 @@ func (a *App) serve(name string, l net.Listener, h http.Handler) netip.AddrPort 
 	})
 	s := serve.New(name, l, h, httpapi.MaxHeader, a.log)
 	s.HTTP.Protocols = protocols()
+	s.HTTP.ConnState = a.connections
 	a.servers = append(a.servers, s)
 	tcp, ok := l.Addr().(*net.TCPAddr)
 	if !ok {

@@ -138,6 +138,12 @@ func buildNode(t *testing.T) string {
 // startNode runs the command on a fresh directory in auth mode none and waits until it is ready.
 func startNode(t *testing.T, binary string) process {
 	t.Helper()
+	return startNodeIn(t, binary, t.TempDir())
+}
+
+// startNodeIn is startNode on a directory with the node "bench" in it.
+func startNodeIn(t *testing.T, binary, home string) process {
+	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +156,7 @@ func startNode(t *testing.T, binary string) process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "--home", t.TempDir(), "--node", "bench", "run", "--init")
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "--home", home, "--node", "bench", "run", "--init")
 	cmd.Env = append(os.Environ(), "MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip4/"+host+"/tcp/"+port, "MEROD_LOG__LEVEL=error")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -162,7 +168,7 @@ func startNode(t *testing.T, binary string) process {
 		}
 	})
 	p := process{addr, cmd.Process.Pid}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		res, err := http.Get("http://" + addr + "/admin-api/ready")
 		if err == nil {
 			_ = res.Body.Close()

@@ -83,3 +83,12 @@ func calling(context id.ID, method string) permission.Permission {
 	}
 	return all
 }
+
+// MayBe reports whether the context bindings leave it to the caller to act as an identity in a context. It grants
+// nothing.
+func (c Caller) MayBe(context, identity id.ID) bool {
+	return c.Permissions.Reaches(context.String(), identity.String())
+}
+
+// MayReach reports whether the context bindings leave a context in reach. It grants nothing.
+func (c Caller) MayReach(context id.ID) bool { return c.Permissions.Reaches(context.String(), "") }

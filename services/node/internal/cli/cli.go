@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/calimero-network/mero-go/pkg/buildinfo"
 	"github.com/calimero-network/mero-go/pkg/reqctx"
@@ -74,17 +75,41 @@ func (pl place) dir() (home.Dir, error) {
 	return home.Locate(pl.home, pl.node)
 }
 
+const rootHelp = `merod is a node that runs applications in contexts, behind the gate of mero-auth.
+
+A node is a directory, HOME/NODE, with config.toml, the database and the blobs. 'init' makes it, 'run' serves it:
+
+  merod --node node1 init --server-port 2528 --swarm-port 2428
+  merod --node node1 run
+
+To try it without authentication, for programs on this machine alone:
+
+  MEROD_SERVER__AUTH_MODE=none merod --node node1 run --init
+
+Every setting of config.toml can be set in the environment: MEROD_, the path in capitals, two underscores for each dot
+(MEROD_SERVER__METRICS_ADDR). 'merod config SETTING?' explains one; docs/node.md lists all.
+
+Exit code: 0, or 1 with the problems on standard error, one a line.`
+
 func (p Process) root() *cobra.Command {
 	pl := &place{}
 	root := &cobra.Command{
-		Use: "merod", Short: "A node that runs applications in contexts, behind the gate of mero-auth",
-		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs,
+		Use: "merod", Short: "A node that runs applications in contexts, behind the gate of mero-auth", Long: rootHelp,
+		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs, Version: buildinfo.String(),
 		TraverseChildren: true, // flags before auth are ours, those behind it are not
 		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	root.SetVersionTemplate("merod {{.Version}}\n")
+	root.Flags().BoolP("version", "V", false, "print the version")
 	flags := root.PersistentFlags()
 	flags.StringVar(&pl.home, "home", p.defaultHome(), "directory of all nodes (CALIMERO_HOME)")
 	flags.StringVarP(&pl.node, "node", "n", p.env("NODE_NAME"), "name of the node (NODE_NAME)")
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "node-name" { // as older versions of the reference call it
+			name = "node"
+		}
+		return pflag.NormalizedName(name)
+	})
 	root.AddCommand(p.initCommand(pl), p.runCommand(pl), p.configCommand(pl), p.healthcheckCommand(pl), p.versionCommand())
 	if auth := p.authCommand(pl); auth != nil {
 		root.AddCommand(auth)
@@ -103,13 +128,19 @@ func (p Process) defaultHome() string {
 }
 
 func (p Process) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	c := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if asJSON {
+				return p.writeJSON(map[string]string{"version": buildinfo.Version, "commit": buildinfo.Commit})
+			}
 			_, err := fmt.Fprintln(p.Stdout, "merod "+buildinfo.String())
 			return err
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "write JSON, for scripts")
+	return c
 }
 
 // logger returns the logger that the settings ask for; it writes to stderr.

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -148,7 +149,7 @@ func TestInit_StoresEveryFlag(t *testing.T) {
 	c := load(t, filepath.Join(home, "n"))
 	got := fmt.Sprint(c.Bootstrap, c.Swarm.Listen, c.Server.Listen, c.Server.AuthMode, c.Server.Embedded, c.Compatible, c.Discovery, c.Mode)
 	want := `{ipfs [/ip4/10.0.0.1/tcp/1]}[/ip4/0.0.0.0/tcp/2428 /ip4/0.0.0.0/udp/2428/quic-v1][/ip4/127.0.0.1/tcp/2528]embedded{memory keys  }` +
-		` map[protocol:near relayer_url:http://r] {false true [/ip4/10.0.0.2/tcp/2] {1} {2} {7 20}}read-only`
+		` map[protocol:near relayer_url:http://r] {false true [/ip4/10.0.0.2/tcp/2] {/calimero/devnet/global 1} {2} {7 20}}read-only`
 	if strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -390,8 +391,21 @@ func TestHealthcheck_NodeThatIsNotReady(t *testing.T) {
 }
 
 func TestVersionAndCompletion(t *testing.T) {
-	if code, out, _ := merod(t, nil, "version"); code != 0 || out != "merod 0.0.0-dev (unknown)\n" {
-		t.Errorf("version: exit code %d, %q", code, out)
+	for _, args := range [][]string{{"version"}, {"--version"}, {"-V"}} {
+		if code, out, _ := merod(t, nil, args...); code != 0 || out != "merod 0.0.0-dev (unknown)\n" {
+			t.Errorf("%v: exit code %d, %q", args, code, out)
+		}
+	}
+	if code, out, _ := merod(t, nil, "version", "--json"); code != 0 || !json.Valid([]byte(out)) || !strings.Contains(out, `"0.0.0-dev"`) {
+		t.Errorf("version --json: exit code %d, %q", code, out)
+	}
+	for _, shell := range []string{"zsh", "fish", "powershell"} {
+		if code, out, _ := merod(t, nil, "completion", shell); code != 0 || !strings.Contains(out, "merod") {
+			t.Errorf("completion %s: exit code %d, %d bytes", shell, code, len(out))
+		}
+	}
+	if code, out, _ := merod(t, nil, "__complete", "config", "server.web"); code != 0 || !strings.Contains(out, "server.websocket.enabled\n") {
+		t.Errorf("completion of settings: exit code %d, %q", code, out)
 	}
 	if code, out, _ := merod(t, nil, "completion", "bash"); code != 0 || !strings.Contains(out, "merod") {
 		t.Errorf("completion: exit code %d, %d bytes", code, len(out))

@@ -24,7 +24,7 @@ type initFlags struct {
 
 	rendezvous, relay, probeInterval, candidates int64
 
-	mdns, noMDNS, advertise, noAdmin, force bool
+	mdns, noMDNS, advertise, noAdmin, force, json bool
 }
 
 func (f *initFlags) register(fs *pflag.FlagSet) {
@@ -50,12 +50,21 @@ func (f *initFlags) register(fs *pflag.FlagSet) {
 	fs.Int64Var(&f.probeInterval, "autonat-probe-interval", 10, "seconds between two reachability probes")
 	fs.Int64Var(&f.candidates, "autonat-max-candidates", 5, "most addresses that one probe tests")
 	fs.BoolVar(&f.force, "force", false, "remove an existing node's key, database and blobs, and start anew")
+	fs.BoolVar(&f.json, "json", false, "write the result as JSON, for scripts")
 }
+
+const initHelp = `Makes a node: the directory HOME/NODE with a new key and config.toml. Nothing listens yet; 'run' starts it.
+
+On a node that exists it changes nothing and exits with 0, so that scripts can call it each time. --force first removes the
+node's key, database and blobs; it refuses while the node runs. All flags of the reference's init are accepted; what
+concerns parts that come later is stored in the configuration.`
 
 func (p Process) initCommand(pl *place) *cobra.Command {
 	f := &initFlags{}
 	c := &cobra.Command{
-		Use: "init", Short: "Make a node: its directory, key and configuration", Args: cobra.NoArgs,
+		Use: "init", Short: "Make a node: its directory, key and configuration", Long: initHelp, Args: cobra.NoArgs,
+		Example: "  merod --home ./nodes --node node1 init --server-port 2528 --swarm-port 2428\n" +
+			"  merod --home /data --node node1 init --server-host 0.0.0.0",
 		RunE: func(c *cobra.Command, _ []string) error { return p.initNode(c, pl, f) },
 	}
 	f.register(c.Flags())
@@ -72,6 +81,8 @@ func (p Process) initNode(c *cobra.Command, pl *place, f *initFlags) error {
 	switch {
 	case err != nil:
 		return err
+	case exists && !f.force && f.json:
+		return p.writeJSON(initialized{Node: string(dir), Config: dir.Config()})
 	case exists && !f.force:
 		_, err = fmt.Fprintf(p.Stderr, "merod: %s is already initialized; nothing changed (--force makes it anew)\n", dir)
 		return err
@@ -85,14 +96,25 @@ func (p Process) initNode(c *cobra.Command, pl *place, f *initFlags) error {
 			return err
 		}
 	}
-	return p.makeNode(dir, settings)
+	return p.makeNode(dir, settings, f.json)
+}
+
+// initialized is the result of init. PeerID is empty if the node was there already.
+type initialized struct {
+	Created bool   `json:"created"`
+	PeerID  string `json:"peerId,omitempty"`
+	Node    string `json:"node"`
+	Config  string `json:"config"`
 }
 
 // makeNode writes the configuration and says so.
-func (p Process) makeNode(dir home.Dir, settings *config.File) error {
+func (p Process) makeNode(dir home.Dir, settings *config.File, asJSON bool) error {
 	peerID, err := dir.Init(settings)
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		return p.writeJSON(initialized{true, peerID, string(dir), dir.Config()})
 	}
 	_, err = fmt.Fprintf(p.Stdout, "initialized node %s in %s\n", peerID, dir)
 	return err

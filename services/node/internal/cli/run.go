@@ -17,11 +17,17 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/home"
 )
 
+const runHelp = `Serves a node until SIGTERM or SIGINT. Then /admin-api/ready turns to 503, streams are closed with a word to their clients,
+running requests get 8 s, and the process exits with 0; a second signal ends it at once.
+
+SIGHUP reads the assertion keys and the TLS certificate again. What cannot be read changes nothing and is logged.`
+
 func (p Process) runCommand(pl *place) *cobra.Command {
 	var initFirst bool
 	var exitOnEOF string
 	c := &cobra.Command{
-		Use: "run", Aliases: []string{"up"}, Short: "Run a node until SIGTERM; SIGHUP reads the assertion keys or the settings of mero-auth again", Args: cobra.NoArgs,
+		Use: "run", Aliases: []string{"up"}, Short: "Run a node until SIGTERM", Long: runHelp, Args: cobra.NoArgs,
+		Example: "  merod --node node1 run\n  MEROD_SERVER__METRICS_ADDR=127.0.0.1:9090 merod --home /data --node node1 run --init",
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithCancel(c.Context())
 			defer cancel()
@@ -35,6 +41,7 @@ func (p Process) runCommand(pl *place) *cobra.Command {
 	}
 	c.Flags().BoolVar(&initFirst, "init", false, "first do what init does, if the node is not initialized")
 	c.Flags().String("auth-mode", config.AuthProxy, "overrides server.auth_mode: proxy, embedded or none")
+	c.Flags().Bool("mock-tee", false, "accepted for the reference's scripts; this build attests nothing, so it has no effect")
 	c.Flags().StringVar(&exitOnEOF, "exit-on-eof", "", "stop when this file descriptor (a number) reaches its end, so that the node ends with its parent")
 	return c
 }
@@ -57,6 +64,9 @@ func (p Process) runNode(ctx context.Context, pl *place, flags *pflag.FlagSet, i
 		return err
 	}
 	log := p.logger(cfg.Log)
+	if flags.Changed("mock-tee") {
+		warnings = append(warnings, "--mock-tee has no effect: this build attests nothing")
+	}
 	for _, w := range warnings {
 		log.WarnContext(ctx, "environment", "problem", w)
 	}
@@ -93,7 +103,7 @@ func (p Process) initIfNew(dir home.Dir) error {
 	if err != nil {
 		return err
 	}
-	return p.makeNode(dir, settings)
+	return p.makeNode(dir, settings, false)
 }
 
 func (p Process) load(dir home.Dir, flags *pflag.FlagSet) (config.Config, []string, error) {
@@ -114,8 +124,8 @@ func (p Process) reloadOnHangup(ctx context.Context, a *app.App, log *slog.Logge
 			case <-done:
 				return
 			case <-p.Hangup:
-				if err := a.Reload(); err != nil {
-					log.ErrorContext(ctx, "reload failed; the old keys stay in force", "error", err)
+				if err := a.Reload(ctx); err != nil {
+					log.ErrorContext(ctx, "reload failed; what could not be read stays as it was", "error", err)
 					continue
 				}
 				log.InfoContext(ctx, "reloaded")

@@ -20,10 +20,13 @@ const (
 	StorageMemory     = "memory"
 )
 
+// ModeReadOnly is the value of mode for a node whose state only replication changes: it serves no /jsonrpc.
+const ModeReadOnly = "read-only"
+
 // Config is the effective configuration. The doc tags are the configuration reference: docs/node.md is checked
 // against them. Durations are whole seconds in the file. Start from [Defaults].
 type Config struct {
-	Mode       string         `koanf:"mode" doc:"'standard', or 'read-only' for a node that writes nothing itself (replication)"`
+	Mode       string         `koanf:"mode" doc:"'standard', or 'read-only' for a node that executes nothing itself and serves no /jsonrpc"`
 	Identity   Identity       `koanf:"identity"`
 	Swarm      Swarm          `koanf:"swarm"`
 	Server     Server         `koanf:"server"`
@@ -33,6 +36,7 @@ type Config struct {
 	Sync       Sync           `koanf:"sync"`
 	Datastore  Datastore      `koanf:"datastore"`
 	Blobstore  Blobstore      `koanf:"blobstore"`
+	Events     Events         `koanf:"events"`
 	Apps       Applications   `koanf:"applications"`
 	Log        Log            `koanf:"log"`
 	Network    Network        `koanf:"network"`
@@ -57,13 +61,21 @@ type Server struct {
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
+	TLS          TLS           `koanf:"tls"`
+	Stream       Stream        `koanf:"stream"`
 	Admin        Surface       `koanf:"admin"`
 	JSONRPC      Surface       `koanf:"jsonrpc"`
 	WebSocket    WebSocket     `koanf:"websocket"`
-	SSE          Surface       `koanf:"sse"`
+	SSE          SSE           `koanf:"sse"`
 	Proxy        Proxy         `koanf:"proxy"`
 	None         None          `koanf:"none"`
 	Embedded     Embedded      `koanf:"embedded"`
+}
+
+// TLS makes the HTTP listener speak TLS itself. The files are read again when they change and at SIGHUP.
+type TLS struct {
+	CertFile string `koanf:"cert_file" doc:"PEM file with the certificate chain of the HTTP listener, the certificate of the node first; empty = plain HTTP"`
+	KeyFile  string `koanf:"key_file" doc:"PEM file with the private key of the certificate"`
 }
 
 // Surface switches one group of routes. A missing table means off.
@@ -73,9 +85,23 @@ type Surface struct {
 
 // WebSocket switches and times the WebSocket surface.
 type WebSocket struct {
-	Enabled         bool `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
-	PingIntervalSec int  `koanf:"ping_interval_secs" doc:"seconds between two pings of the node"`
-	PongTimeoutSec  int  `koanf:"pong_timeout_secs" doc:"seconds that the client has to answer a ping"`
+	Enabled         bool  `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
+	PingIntervalSec int   `koanf:"ping_interval_secs" doc:"seconds between two pings of the node; 0 = no pings, and a client that is gone without a word stays until its token expires"`
+	PongTimeoutSec  int   `koanf:"pong_timeout_secs" doc:"seconds that the client has to answer a ping"`
+	MaxMessageBytes int64 `koanf:"max_message_bytes" doc:"largest message of a client in bytes"`
+}
+
+// SSE switches and times the SSE surface.
+type SSE struct {
+	Enabled      bool `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
+	KeepAliveSec int  `koanf:"keep_alive_secs" doc:"seconds between two comments that keep an idle stream open"`
+}
+
+// Stream bounds the WebSocket and SSE streams together.
+type Stream struct {
+	MaxConnections   int `koanf:"max_connections" doc:"most WebSocket and SSE streams at a time"`
+	MaxPerKey        int `koanf:"max_per_key" doc:"most of them for one key"`
+	MaxSubscriptions int `koanf:"max_subscriptions" doc:"most contexts and groups that one stream or SSE session may subscribe to"`
 }
 
 // Proxy says whom and what the node believes in auth mode proxy.
@@ -138,7 +164,8 @@ type Discovery struct {
 
 // Rendezvous bounds the registrations at rendezvous points.
 type Rendezvous struct {
-	RegistrationsLimit int `koanf:"registrations_limit" doc:"most rendezvous points to register at"`
+	Namespace          string `koanf:"namespace" doc:"name under which nodes find each other at rendezvous points"`
+	RegistrationsLimit int    `koanf:"registrations_limit" doc:"most rendezvous points to register at"`
 }
 
 // Relay bounds the reservations at relays.
@@ -170,6 +197,12 @@ type Blobstore struct {
 	MaxBlobSize int64  `koanf:"max_blob_size" doc:"largest blob in bytes; 0 = no limit"`
 }
 
+// Events bounds the log that subscribers catch up from after an interruption.
+type Events struct {
+	LogMaxEvents int64 `koanf:"log_max_events" doc:"most events that are kept for subscribers that come back"`
+	LogMaxBytes  int64 `koanf:"log_max_bytes" doc:"most bytes of events that are kept for subscribers that come back"`
+}
+
 // Applications says what may be installed, and from where.
 type Applications struct {
 	MaxSize         int64          `koanf:"max_size" doc:"largest bundle or module that is installed, in bytes"`
@@ -195,11 +228,12 @@ func Defaults() Config {
 		Server: defaultServer(),
 		CORS:   CORS{AllowAllOrigins: true},
 		Discovery: Discovery{
-			MDNS: true, Rendezvous: Rendezvous{3}, Relay: Relay{3}, AutoNAT: AutoNAT{MaxCandidates: 5, ProbeInterval: 10},
+			MDNS: true, Rendezvous: Rendezvous{"/calimero/devnet/global", 3}, Relay: Relay{3}, AutoNAT: AutoNAT{MaxCandidates: 5, ProbeInterval: 10},
 		},
 		Sync:      Sync{TimeoutMS: 30000, IntervalMS: 5000, FrequencyMS: 10000},
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
+		Events:    Events{LogMaxEvents: 65536, LogMaxBytes: 64 << 20},
 		Apps:      Applications{MaxSize: 64 << 20, MaxModuleSize: 20 << 20, DownloadTimeout: 5 * time.Minute},
 		Log:       Log{Level: "info", Format: "json"},
 	}
@@ -210,7 +244,9 @@ func defaultServer() Server {
 		Listen:       []string{"/ip4/127.0.0.1/tcp/2528", "/ip6/::1/tcp/2528"},
 		AuthMode:     AuthProxy,
 		StreamMaxAge: time.Hour,
-		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10},
+		Stream:       Stream{MaxConnections: 10000, MaxPerKey: 2500, MaxSubscriptions: 1000},
+		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 1 << 20},
+		SSE:          SSE{KeepAliveSec: 15},
 		Proxy: Proxy{
 			TrustedPeers:     []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 			TrustedHeader:    "X-Auth-Key",

@@ -144,7 +144,7 @@ func (f *File) Bytes() ([]byte, error) {
 			table = parent
 			b.WriteString("\n[" + table + "]\n")
 		}
-		text, err := literal(v)
+		text, err := Literal(v)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Path, err)
 		}
@@ -161,8 +161,8 @@ func (f *File) Bytes() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// literal writes a value as TOML, strings in double quotes.
-func literal(v any) (string, error) {
+// Literal writes a value of a setting as TOML, strings in double quotes.
+func Literal(v any) (string, error) {
 	switch x := v.(type) {
 	case string:
 		return quote(x)
@@ -181,7 +181,7 @@ func literal(v any) (string, error) {
 func literals[T any](list []T) (string, error) {
 	parts := make([]string, len(list))
 	for i, v := range list {
-		text, err := literal(v)
+		text, err := Literal(v)
 		if err != nil {
 			return "", err
 		}

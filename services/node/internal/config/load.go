@@ -217,10 +217,45 @@ func (l *loader) environment(environ []string) {
 		return
 	}
 	maps.Copy(values, read)
+	l.foreign(environ, values)
 	l.defaultCORS(values)
 	otherSpelling(values)
 	slices.Sort(l.warnings)
 	l.merge(values)
+}
+
+// foreign takes the variables of the reference node, which those who start it set.
+func (l *loader) foreign(environ []string, values map[string]any) {
+	for _, v := range environ {
+		name, text, _ := strings.Cut(v, "=")
+		switch name {
+		case "RUST_LOG":
+			if _, set := values["log.level"]; set || text == "" {
+				continue
+			}
+			level, ok := rustLevel(text)
+			if !ok {
+				l.warnings = append(l.warnings, "RUST_LOG names no level for everything and has no effect")
+				continue
+			}
+			values["log.level"] = level
+		case "NODE_PATH_PREFIX":
+			if text != "" {
+				l.warnings = append(l.warnings, "NODE_PATH_PREFIX has no effect: have the proxy remove the prefix, and bind assertions to the identity (server.proxy.assertion_bind)")
+			}
+		}
+	}
+}
+
+// rustLevel returns the level for everything in a list of directives such as "info,libp2p=warn".
+func rustLevel(text string) (level string, ok bool) {
+	levels := map[string]string{"trace": "debug", "debug": "debug", "info": "info", "warn": "warn", "error": "error", "off": "error"}
+	for directive := range strings.SplitSeq(text, ",") {
+		if l, known := levels[strings.ToLower(strings.TrimSpace(directive))]; known {
+			level, ok = l, true
+		}
+	}
+	return level, ok
 }
 
 func (l *loader) flags(flags *pflag.FlagSet) {

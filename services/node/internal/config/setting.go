@@ -50,6 +50,21 @@ func Settings() []Setting {
 	return appendSettings(nil, "", reflect.ValueOf(Defaults()))
 }
 
+// Values returns the value of every setting by its path, in the form of [Setting.Default]; secrets are masked and
+// tables left out.
+func (c Config) Values() map[string]any {
+	values := map[string]any{}
+	for _, s := range appendSettings(nil, "", reflect.ValueOf(c)) {
+		switch {
+		case s.Secret:
+			values[s.Path] = Secret(fmt.Sprint(s.Default)).String()
+		case s.Kind != Table:
+			values[s.Path] = s.Default
+		}
+	}
+	return values
+}
+
 func appendSettings(out []Setting, prefix string, v reflect.Value) []Setting {
 	for i := range v.NumField() {
 		f, value := v.Type().Field(i), v.Field(i)

@@ -22,13 +22,20 @@ import (
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/services/node/internal/alias"
 	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/certificate"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/contexts"
+	"github.com/calimero-network/mero-go/services/node/internal/event"
+	"github.com/calimero-network/mero-go/services/node/internal/group"
 	"github.com/calimero-network/mero-go/services/node/internal/guard"
 	"github.com/calimero-network/mero-go/services/node/internal/health"
+	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
+	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
 // MaxHeader is the limit of a request's head in bytes: large enough that tokens and targets that are too long (8 KiB)
@@ -42,18 +49,29 @@ var BlobHeaders = []string{
 
 // API holds what the handlers use. Its fields are set before New is called.
 type API struct {
-	Table   *route.Table
-	Server  config.Server // which surfaces are on
-	Guard   *guard.Guard
-	Auth    http.Handler // serves /auth and /admin in auth mode embedded; else nil
-	CORS    *cors.Rules
-	Store   *store.Store
-	Blobs   *blob.Store
+	Table  *route.Table
+	Server config.Server // which surfaces are on
+	Guard  *guard.Guard
+	Auth   http.Handler // serves /auth and /admin in auth mode embedded; else nil
+	CORS   *cors.Rules
+	Store  *store.Store
+	Blobs  *blob.Store
+
+	Contexts *contexts.Manager
+	Groups   *group.Service
+	Aliases  *alias.Service
+	RPC      *jsonrpc.Handler
+
 	Apps    *application.Service
-	Health  *health.Node
-	Metrics *metrics.Metrics
-	Now     func() time.Time
-	Log     *slog.Logger
+	Events  *event.Bus
+	Streams *stream.Hub
+	// Certificate is nil if the listener does not speak TLS.
+	Certificate *certificate.Files
+	Node        Node
+	Health      *health.Node
+	Metrics     *metrics.Metrics
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // handler serves one operation. What it returns is written by [API.fail].
@@ -92,16 +110,16 @@ func (a *API) New() (http.Handler, error) {
 		return nil, err
 	}
 	if a.Auth == nil {
-		return e, nil
+		return closeAfterChunks(e), nil
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return closeAfterChunks(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !toAuth(r.RequestURI) {
 			e.ServeHTTP(w, r)
 			return
 		}
 		guard.DropIdentity(r.Header)
 		a.Auth.ServeHTTP(w, r)
-	}), nil
+	})), nil
 }
 
 // toAuth reports whether a raw target is for mero-auth. It goes by the bytes that arrived: what only looks like
@@ -114,6 +132,17 @@ func toAuth(target string) bool {
 		}
 	}
 	return false
+}
+
+// closeAfterChunks ends the connection after a request whose body came in chunks. With a Content-Length beside them the
+// next request on the connection may be smuggled (RFC 9112 section 6.1), and net/http hides whether there was one.
+func closeAfterChunks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 {
+			w.Header().Set(echo.HeaderConnection, "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // MetricsOnly returns the handler of the metrics listener.
@@ -212,8 +241,17 @@ func (a *API) handlers() map[string]handler {
 		"node.health":      a.alive,
 		"node.ready":       a.ready,
 		"node.is-authed":   a.isAuthed,
-		"node.certificate": certificate,
+		"node.certificate": a.certificate,
+		"node.info":        a.nodeInfo,
+		"node.peers":       a.peers,
+		"node.network":     a.networkStatus,
+		"node.usage":       a.usage,
 		"node.metrics":     a.scrape,
+
+		"stream.websocket":    a.webSocket,
+		"stream.events":       a.serverEvents,
+		"stream.subscription": a.subscription,
+		"stream.session":      a.session,
 
 		"applications.list":              a.listApplications,
 		"applications.get":               a.getApplication,
@@ -234,9 +272,51 @@ func (a *API) handlers() map[string]handler {
 		"blobs.info":   a.blobInfo,
 		"blobs.delete": a.deleteBlob,
 
-		"contexts.list":            a.listContexts,
-		"contexts.for-application": a.listContextsOf,
-		"contexts.get":             a.getContext,
-		"contexts.new-identity":    a.newIdentity,
+		"contexts.list":                a.listContexts,
+		"contexts.create":              a.createContext,
+		"contexts.for-application":     a.listContextsOf,
+		"contexts.executors":           a.listExecutors,
+		"contexts.get":                 a.getContext,
+		"contexts.delete":              a.deleteContext,
+		"contexts.identities":          a.identities(false),
+		"contexts.identities-owned":    a.identities(true),
+		"contexts.storage":             a.contextStorage,
+		"contexts.group":               a.contextGroup,
+		"contexts.client-keys":         a.clientKeys,
+		"contexts.update":              a.updateContext,
+		"contexts.capabilities.grant":  a.changeCapabilities(false),
+		"contexts.capabilities.revoke": a.changeCapabilities(true),
+		"contexts.sync-all":            a.syncAll,
+		"contexts.sync":                a.syncContext,
+		"contexts.resync":              a.resyncContext,
+		"contexts.new-identity":        a.newIdentity,
+
+		"aliases.create-context":     a.createAlias(alias.Context),
+		"aliases.create-application": a.createAlias(alias.Application),
+		"aliases.create-identity":    a.createAlias(alias.Identity),
+		"aliases.lookup-context":     a.lookupAlias(alias.Context),
+		"aliases.lookup-application": a.lookupAlias(alias.Application),
+		"aliases.lookup-identity":    a.lookupAlias(alias.Identity),
+		"aliases.delete-context":     a.deleteAlias(alias.Context),
+		"aliases.delete-application": a.deleteAlias(alias.Application),
+		"aliases.delete-identity":    a.deleteAlias(alias.Identity),
+		"aliases.list-contexts":      a.listAliases(alias.Context),
+		"aliases.list-applications":  a.listAliases(alias.Application),
+		"aliases.list-identities":    a.listAliases(alias.Identity),
+
+		"namespaces.list":            a.listNamespaces,
+		"namespaces.create":          a.createNamespace,
+		"namespaces.for-application": a.listNamespacesOf,
+		"namespaces.get":             a.getNamespace,
+		"namespaces.delete":          a.deleteGroup("namespace_id"),
+		"namespaces.identity":        a.namespaceIdentity,
+		"groups.list":                a.listGroups,
+		"groups.create":              a.createGroup,
+		"groups.get":                 a.getGroup,
+		"groups.delete":              a.deleteGroup("group_id"),
+		"groups.members.list":        a.listMembers,
+		"node.identity":              a.nodeIdentity,
+
+		"rpc.execute": a.rpc,
 	}
 }

@@ -1,20 +1,34 @@
 package httpapi
 
 import (
-	"bytes"
-	"crypto/ed25519"
-	"encoding/json"
-	"errors"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
-	"io"
-	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
-	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
+	"github.com/calimero-network/mero-go/services/node/internal/contexts"
+	"github.com/calimero-network/mero-go/services/node/internal/group"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
+)
+
+// The permissions of the rows, for what the node asks again about a context once it has read it.
+var (
+	readContext   = permission.MustParse("context:read")
+	listContext   = permission.MustParse("context:list")
+	deleteContext = permission.MustParse("context:delete")
+	syncContext   = permission.MustParse("context:sync")
+)
+
+// The limits of what a context is made from, in bytes.
+const (
+	maxInit       = 1 << 20
+	maxCreateBody = 8 << 20 // a byte is up to four characters of JSON, and white space
+	maxLabel      = 256
 )
 
 // contextEntry has exactly the keys that clients declare for a context; group only in lists.
@@ -47,61 +61,379 @@ func (a *API) listContexts(c *call) error {
 }
 
 func (a *API) listContextsOf(c *call) error {
-	application, err := id.Parse(c.param("application_id"))
+	application, err := parseID(c.param("application_id"), "application id")
 	if err != nil {
-		return fault.Wrap(err, fault.Invalid, "Invalid application id")
+		return err
 	}
 	return a.contexts(c, func(x store.Context) bool { return x.Application == application })
 }
 
-var readContext = permission.MustParse("context:read")
-
-// contexts answers with the contexts that satisfy keep and that the caller may see. A binding thus shortens the
-// list, as it keeps everything else about other contexts from the caller.
+// contexts answers with the contexts that satisfy keep and that the caller may see.
 func (a *API) contexts(c *call, keep func(store.Context) bool) error {
-	set := caller.From(c.ctx()).Permissions
-	entries := []contextEntry{}
-	err := a.Store.View(c.ctx(), func(tx *store.Tx) error {
-		for x, err := range tx.Contexts() {
-			if err != nil {
-				return err
-			}
-			visible := set.Allows(readContext.On(x.ID.String())) && set.AllowsApplication(x.Application.String())
-			if visible && keep(x) {
-				entries = append(entries, entryOf(x))
-			}
-		}
-		return nil
-	})
+	list, err := a.Contexts.List(c.ctx(), keep)
 	if err != nil {
 		return err
+	}
+	entries := make([]contextEntry, len(list))
+	for i, x := range list {
+		entries[i] = entryOf(x)
 	}
 	return data(c, struct {
 		Contexts []contextEntry `json:"contexts"`
 	}{entries})
 }
 
-func (a *API) getContext(c *call) error {
-	contextID, err := id.Parse(c.param("context_id"))
+// executorsEntry is in the mixed spelling of the reference, with the names of both generations.
+type executorsEntry struct {
+	ID          id.ID   `json:"id"`
+	ContextID   id.ID   `json:"contextId"`
+	Application id.ID   `json:"application_id"`
+	RootHash    id.ID   `json:"root_hash"`
+	StateHash   id.ID   `json:"contextStateHash"`
+	Executors   []id.ID `json:"executors"`
+}
+
+func (a *API) listExecutors(c *call) error {
+	application, err := parseID(c.param("application_id"), "application id")
 	if err != nil {
-		return fault.Wrap(err, fault.Invalid, "Invalid context id")
+		return err
 	}
-	var x store.Context
-	err = a.Store.View(c.ctx(), func(tx *store.Tx) (err error) {
-		x, err = tx.Context(contextID)
+	list, err := a.Contexts.ListExecutors(c.ctx(), func(x store.Context) bool { return x.Application == application })
+	if err != nil {
 		return err
-	})
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return fault.Wrap(err, fault.NotFound, "Context not found")
-	case err != nil:
+	}
+	entries := make([]executorsEntry, len(list))
+	for i, x := range list {
+		entries[i] = executorsEntry{x.ID, x.ID, x.Application, x.StateHash, x.StateHash, x.Identities}
+	}
+	return c.ok(struct {
+		Contexts []executorsEntry `json:"contexts"`
+	}{entries})
+}
+
+// context reads the context that the path names, if the caller may do what action stands for there.
+func (a *API) context(c *call, action permission.Permission) (store.Context, error) {
+	contextID, err := parseID(c.param("context_id"), "context id")
+	if err != nil {
+		return store.Context{}, err
+	}
+	return a.Contexts.Get(c.ctx(), action, contextID)
+}
+
+func (a *API) getContext(c *call) error {
+	x, err := a.context(c, readContext)
+	if err != nil {
 		return err
-	case !caller.From(c.ctx()).Permissions.AllowsApplication(x.Application.String()):
-		return fault.New(fault.Forbidden, "permission denied").Because(identity.PermissionDenied)
 	}
 	entry := entryOf(x)
 	entry.Group = ""
 	return data(c, entry)
+}
+
+// createRequest is the union of what the generations of clients send. What is not needed any more is ignored.
+type createRequest struct {
+	Application    string  `json:"applicationId"`
+	Group          *string `json:"groupId"`
+	Service        *string `json:"serviceName"`
+	Seed           *string `json:"contextSeed"`
+	Params         numbers `json:"initializationParams"`
+	IdentitySecret *string `json:"identitySecret"`
+	Name           *string `json:"name"`
+	Alias          *string `json:"alias"`
+}
+
+type createdContext struct {
+	Context      id.ID  `json:"contextId"`
+	Member       id.ID  `json:"memberPublicKey"`
+	Group        string `json:"groupId"`
+	GroupCreated bool   `json:"groupCreated"`
+}
+
+func (a *API) createContext(c *call) error {
+	var r createRequest
+	if err := readJSON(c, maxCreateBody, &r); err != nil {
+		return err
+	}
+	creation, err := r.creation()
+	if err != nil {
+		return err
+	}
+	made, err := a.Contexts.Create(c.ctx(), creation)
+	if err != nil {
+		return err
+	}
+	return data(c, createdContext{made.Context, made.Member, group.Format(made.Group), made.GroupCreated})
+}
+
+func (r *createRequest) creation() (contexts.Creation, error) {
+	made := contexts.Creation{Init: r.Params, Service: deref(r.Service), Name: deref(r.Name)}
+	if made.Name == "" {
+		made.Name = deref(r.Alias)
+	}
+	var err error
+	if made.Application, err = parseID(r.Application, "application id"); err != nil {
+		return made, err
+	}
+	if r.Group != nil && *r.Group != "" {
+		g, err := group.Parse(*r.Group)
+		if err != nil {
+			return made, err
+		}
+		made.Group = &g
+	}
+	if r.Seed != nil {
+		seed, err := parseID(*r.Seed, "contextSeed")
+		if err != nil {
+			return made, err
+		}
+		made.Seed = seed[:]
+	}
+	if r.IdentitySecret != nil {
+		made.Identity, err = hex.DecodeString(*r.IdentitySecret)
+		if err != nil || len(made.Identity) != id.Size {
+			return made, fault.New(fault.Invalid, "Invalid identitySecret: expected hex-encoded 32 bytes")
+		}
+	}
+	return made, checkLengths(map[string]int{"initializationParams": len(r.Params) - maxInit, "name": len(made.Name) - maxLabel, "serviceName": len(made.Service) - maxLabel})
+}
+
+// checkLengths refuses what is longer than its limit: the values are by how much.
+func checkLengths(excess map[string]int) error {
+	for name, n := range excess {
+		if n > 0 {
+			return fault.New(fault.Invalid, fmt.Sprintf("%s is %d bytes longer than its limit", name, n))
+		}
+	}
+	return nil
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+type deleted struct {
+	IsDeleted bool `json:"isDeleted"`
+}
+
+func (a *API) deleteContext(c *call) error {
+	contextID, err := parseID(c.param("context_id"), "context id")
+	if err != nil {
+		return err
+	}
+	var r struct {
+		Requester *string `json:"requester"`
+	}
+	if err := readOptional(c, &r); err != nil {
+		return err
+	}
+	requester, err := parseOptional(r.Requester, "requester")
+	if err != nil {
+		return err
+	}
+	if _, err := a.Contexts.Get(c.ctx(), deleteContext, contextID); err != nil {
+		return err
+	}
+	if err := a.Contexts.Delete(c.ctx(), contextID, requester); err != nil {
+		return err
+	}
+	return data(c, deleted{true})
+}
+
+func (a *API) identities(owned bool) handler {
+	return func(c *call) error {
+		contextID, err := parseID(c.param("context_id"), "context id")
+		if err != nil {
+			return err
+		}
+		list, err := a.Contexts.Identities(c.ctx(), listContext, contextID, owned)
+		if err != nil {
+			return err
+		}
+		return data(c, struct {
+			Identities []id.ID `json:"identities"`
+		}{list})
+	}
+}
+
+// storageAnswer has what the context occupies. Entries are in it only if the caller asks for them and is an
+// administrator; their bytes are base64, because that is what tools read.
+type storageAnswer struct {
+	Size    int64          `json:"sizeInBytes"`
+	Entries []storageEntry `json:"entries,omitempty"`
+	Next    string         `json:"next,omitempty"` // the from of the next page, base64url
+}
+
+type storageEntry struct {
+	Key   []byte `json:"key"`
+	Value []byte `json:"value"`
+}
+
+// contextStorage serves ?entries=true[&space=state|private][&from=base64url][&limit=n] to administrators.
+func (a *API) contextStorage(c *call) error {
+	x, err := a.context(c, listContext)
+	if err != nil {
+		return err
+	}
+	answer := storageAnswer{Size: x.StateBytes + x.PrivateBytes}
+	query := c.Request().URL.Query()
+	switch query.Get("entries") {
+	case "", "false":
+		return data(c, answer)
+	case "true":
+	default:
+		return fault.New(fault.Invalid, "entries is true or false")
+	}
+	space, known := map[string]store.Space{"": store.Shared, "state": store.Shared, "private": store.Private}[query.Get("space")]
+	if !known {
+		return fault.New(fault.Invalid, "space is state or private")
+	}
+	from, err := base64.RawURLEncoding.DecodeString(query.Get("from"))
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, "from is not base64url without padding")
+	}
+	limit := contexts.MaxEntries
+	if text := query.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > contexts.MaxEntries {
+			return fault.New(fault.Invalid, fmt.Sprintf("limit is a number from 1 to %d", contexts.MaxEntries))
+		}
+	}
+	entries, next, err := a.Contexts.Entries(c.ctx(), x.ID, space, from, limit)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		answer.Entries = append(answer.Entries, storageEntry(e))
+	}
+	answer.Next = base64.RawURLEncoding.EncodeToString(next)
+	return data(c, answer)
+}
+
+func (a *API) contextGroup(c *call) error {
+	x, err := a.context(c, listContext)
+	if err != nil {
+		return err
+	}
+	if x.Group == "" {
+		return data[*string](c, nil)
+	}
+	return data(c, x.Group)
+}
+
+// clientKeys are the keys of the oldest clients; nothing makes them any more.
+func (a *API) clientKeys(c *call) error {
+	if _, err := a.context(c, listContext); err != nil {
+		return err
+	}
+	return data(c, struct {
+		Keys []struct{} `json:"clientKeys"`
+	}{[]struct{}{}})
+}
+
+func (a *API) updateContext(c *call) error {
+	contextID, err := parseID(c.param("context_id"), "context id")
+	if err != nil {
+		return err
+	}
+	var r struct {
+		Application string  `json:"applicationId"`
+		Executor    *string `json:"executorPublicKey"`
+		Migrate     *string `json:"migrateMethod"`
+	}
+	if err := readJSON(c, maxBody, &r); err != nil {
+		return err
+	}
+	u := contexts.Update{Context: contextID, Migrate: deref(r.Migrate)}
+	if u.Application, err = parseID(r.Application, "application id"); err != nil {
+		return err
+	}
+	if u.Executor, err = parseOptional(r.Executor, "executorPublicKey"); err != nil {
+		return err
+	}
+	if err := a.Contexts.Update(c.ctx(), u); err != nil {
+		return err
+	}
+	return data[*string](c, nil)
+}
+
+// changeCapabilities answers a bare null, as the reference does.
+func (a *API) changeCapabilities(revoke bool) handler {
+	return func(c *call) error {
+		contextID, err := parseID(c.param("context_id"), "context id")
+		if err != nil {
+			return err
+		}
+		var r struct {
+			Capabilities [][]string `json:"capabilities"`
+			Signer       *string    `json:"signer_id"`
+		}
+		if err := readJSON(c, maxBody, &r); err != nil {
+			return err
+		}
+		g := contexts.Grant{Context: contextID, Revoke: revoke, Members: map[id.ID]contexts.Capability{}}
+		if g.Signer, err = parseOptional(r.Signer, "signer_id"); err != nil {
+			return err
+		}
+		if len(r.Capabilities) == 0 || len(r.Capabilities) > 100 {
+			return fault.New(fault.Invalid, "capabilities holds 1 to 100 pairs")
+		}
+		for _, pair := range r.Capabilities {
+			if len(pair) != 2 {
+				return fault.New(fault.Invalid, "capabilities holds pairs of a public key and a capability")
+			}
+			member, err := parseID(pair[0], "public key")
+			if err != nil {
+				return err
+			}
+			capability, err := contexts.ParseCapability(pair[1])
+			if err != nil {
+				return err
+			}
+			g.Members[member] |= capability
+		}
+		if err := a.Contexts.Grant(c.ctx(), g); err != nil {
+			return err
+		}
+		return c.ok(nil)
+	}
+}
+
+// syncAll serves all contexts that the caller may sync. Without other nodes each of them is up to date.
+func (a *API) syncAll(c *call) error {
+	if err := emptyBody(c); err != nil {
+		return err
+	}
+	return data[*string](c, nil)
+}
+
+func (a *API) syncContext(c *call) error {
+	if err := emptyBody(c); err != nil {
+		return err
+	}
+	if _, err := a.context(c, syncContext); err != nil {
+		return err
+	}
+	return data[*string](c, nil)
+}
+
+// resyncContext starts nothing, because there is no other node to fetch the state from, and says so.
+func (a *API) resyncContext(c *call) error {
+	var r struct {
+		Force *bool `json:"force"`
+	}
+	if err := readOptional(c, &r); err != nil {
+		return err
+	}
+	x, err := a.context(c, syncContext)
+	if err != nil {
+		return err
+	}
+	return c.ok(struct {
+		Context id.ID `json:"contextId"`
+		Started bool  `json:"resyncStarted"`
+	}{x.ID, false})
 }
 
 // newIdentity makes a key pair that belongs to no context yet. Clients send no body, {} or null.
@@ -109,32 +441,30 @@ func (a *API) newIdentity(c *call) error {
 	if err := emptyBody(c); err != nil {
 		return err
 	}
-	public, private, err := ed25519.GenerateKey(nil)
+	key, err := a.Contexts.NewIdentity(c.ctx())
 	if err != nil {
-		return fmt.Errorf("generate an identity: %w", err)
-	}
-	i := store.Identity{PublicKey: id.ID(public), Private: private}
-	if err := a.Store.Update(c.ctx(), func(tx *store.Tx) error { return tx.PutIdentity(i) }); err != nil {
 		return err
 	}
 	return data(c, struct {
 		PublicKey id.ID `json:"publicKey"`
-	}{i.PublicKey})
+	}{key})
 }
 
 // emptyBody accepts a body without content: nothing, null or an object, whose members are ignored as those of
 // newer clients.
 func emptyBody(c *call) error {
-	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxBody))
-	if err != nil {
-		return err
-	}
-	if text = bytes.TrimSpace(text); len(text) == 0 {
-		return nil
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text, &object); err != nil {
-		return fault.Wrap(err, fault.Invalid, "Invalid JSON data: want an object, null or nothing")
-	}
-	return nil
+	var nothing struct{}
+	return readOptional(c, &nothing)
+}
+
+// visibleTo reports whether a list may show the caller what belongs to one application.
+func visibleTo(c *call, action permission.Permission, object string, application id.ID) bool {
+	who := caller.From(c.ctx())
+	return who.MayOn(action, object) && who.MayUse(application)
+}
+
+// mediaType returns the type of a body without its parameters.
+func mediaType(c *call) string {
+	t, _, _ := strings.Cut(c.Request().Header.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(t))
 }

@@ -18,6 +18,7 @@ var statuses = map[fault.Code]int{
 	fault.Unauthenticated:  http.StatusUnauthorized,
 	fault.Forbidden:        http.StatusForbidden,
 	fault.NotFound:         http.StatusNotFound,
+	fault.Gone:             http.StatusGone,
 	fault.Conflict:         http.StatusConflict,
 	fault.MethodNotAllowed: http.StatusMethodNotAllowed,
 	fault.UnsupportedMedia: http.StatusUnsupportedMediaType,

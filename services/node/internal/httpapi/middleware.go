@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
+	"github.com/calimero-network/mero-go/services/node/internal/metrics"
 )
 
 // record is what the access log says about a request.
@@ -57,7 +60,11 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			if rec.match.Row != nil {
 				pattern = rec.match.Row.Pattern
 			}
-			end(req.Method, pattern, status, took)
+			if rec.match.Row != nil && streaming[rec.match.Row.Op] && status < http.StatusMultipleChoices {
+				end(req.Method, pattern, status, metrics.Streamed)
+			} else {
+				end(req.Method, pattern, status, took)
+			}
 			attrs := []slog.Attr{
 				slog.String("method", method(req.Method)), slog.String("route", pattern), slog.Int("status", status),
 				slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int64("bytes", c.Response().Size), slog.String("key", rec.key),
@@ -76,6 +83,9 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		return nil
 	}
 }
+
+// streaming are the operations whose answers last as long as the client likes.
+var streaming = map[string]bool{"stream.websocket": true, "stream.events": true}
 
 // level makes broken answers and refusals stand out, and probes disappear.
 func level(status int, row *route.Row) slog.Level {
@@ -174,6 +184,9 @@ func (a *API) fail(c echo.Context, err error) {
 	h.Set(echo.HeaderCacheControl, "no-store")
 	if reason := fault.ReasonOf(err); reason != "" {
 		h.Set(identity.HeaderError, reason)
+	}
+	if wait := fault.RetryAfterOf(err); wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
 	if status == http.StatusUnauthorized {
 		h.Set(echo.HeaderWWWAuthenticate, "Bearer")

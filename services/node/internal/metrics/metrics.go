@@ -23,8 +23,25 @@ var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions,
 }
 
-// Totals are the figures that are read from the store at each scrape.
-type Totals struct{ Blobs, BlobBytes, Contexts int64 }
+// Totals are the figures that are kept elsewhere and read at each scrape.
+type Totals struct {
+	// From the store. They are left out of a scrape when it cannot be read.
+	Blobs, BlobBytes, Contexts, Applications int64
+	LoggedEvents, LoggedEventBytes           int64
+
+	Connections        int64 // that the HTTP servers hold, upgraded ones not included
+	Events, Deliveries uint64
+	Subscribers        int
+	Streams            map[string]int // by kind
+	Ended              []Ended
+	CertificateEnds    time.Time // zero without TLS
+}
+
+// Ended counts streams of a kind that ended for a reason. Both are words of fixed sets.
+type Ended struct {
+	Kind, Reason string
+	Count        uint64
+}
 
 // Metrics is one node's registry. It is safe for concurrent use.
 type Metrics struct {
@@ -35,6 +52,8 @@ type Metrics struct {
 	inFlight prometheus.Gauge
 	denials  *prometheus.CounterVec
 	uploaded prometheus.Counter
+	executed *prometheus.CounterVec
+	ran      *prometheus.HistogramVec
 }
 
 // New returns a registry that asks totals at each scrape.
@@ -57,12 +76,23 @@ func New(totals func() (Totals, error)) *Metrics {
 		uploaded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "merod_blob_uploaded_bytes_total", Help: "Bytes of the blobs that were stored.",
 		}),
+		executed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "context_runtime_execution_count_total", Help: "Calls of methods of applications, by whether they succeeded.",
+		}, []string{"status"}),
+		ran: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "context_runtime_execution_duration_seconds", Help: "Time that calls of methods of applications took, without waiting for their turn and for the disk.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .1, .5, 2.5, 10, 30},
+		}, []string{"status"}),
+	}
+	for _, status := range []string{succeeded, failed} { // so that the first scrape shows them
+		m.executed.WithLabelValues(status)
+		m.ran.WithLabelValues(status)
 	}
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "merod_build_info", Help: "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": buildinfo.Version, "commit": buildinfo.Commit},
 	}, func() float64 { return 1 })
-	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.denials, m.uploaded, build, stored(totals),
+	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.denials, m.uploaded, m.executed, m.ran, build, elsewhere(totals),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -72,6 +102,9 @@ type Source = prometheus.Gatherer
 
 // Add lets scrapes show the figures of another source too. It must come before them.
 func (m *Metrics) Add(s Source) { m.sources = append(m.sources, s) }
+
+// Streamed stands for the time of a request whose answer was a stream: it says nothing about the node's speed.
+const Streamed time.Duration = -1
 
 // Begin counts a request that starts; the function it returns ends it.
 func (m *Metrics) Begin() (end func(method, pattern string, status int, took time.Duration)) {
@@ -85,7 +118,9 @@ func (m *Metrics) Begin() (end func(method, pattern string, status int, took tim
 			pattern = Unmatched
 		}
 		m.requests.WithLabelValues(method, pattern, strconv.Itoa(status/100)+"xx").Inc()
-		m.duration.WithLabelValues(method, pattern).Observe(took.Seconds())
+		if took != Streamed {
+			m.duration.WithLabelValues(method, pattern).Observe(took.Seconds())
+		}
 	}
 }
 
@@ -95,38 +130,27 @@ func (m *Metrics) Denied(code string) { m.denials.WithLabelValues(code).Inc() }
 // Uploaded counts a stored blob of n bytes.
 func (m *Metrics) Uploaded(n int64) { m.uploaded.Add(float64(n)) }
 
+// The outcomes of an execution.
+const (
+	succeeded = "success"
+	failed    = "failure"
+)
+
+// Executed counts a call of a method of an application.
+func (m *Metrics) Executed(took time.Duration, ok bool) {
+	status := failed
+	if ok {
+		status = succeeded
+	}
+	m.executed.WithLabelValues(status).Inc()
+	m.ran.WithLabelValues(status).Observe(took.Seconds())
+}
+
 // Handler answers scrapes. Errors go to log.
 func (m *Metrics) Handler(log *slog.Logger) http.Handler {
 	all := append(prometheus.Gatherers{m.registry}, m.sources...)
 	return promhttp.HandlerFor(all, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
+		EnableOpenMetrics: true, // for scrapers that ask for it
 	})
-}
-
-// stored collects the totals, all from one look at the store.
-type stored func() (Totals, error)
-
-var (
-	descBlobs     = prometheus.NewDesc("merod_blobs", "Stored blobs.", nil, nil)
-	descBlobBytes = prometheus.NewDesc("merod_blob_bytes", "Size of the stored blobs in bytes, shared chunks counted for each.", nil, nil)
-	descContexts  = prometheus.NewDesc("merod_contexts", "Contexts of the node.", nil, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (stored) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descBlobs
-	ch <- descBlobBytes
-	ch <- descContexts
-}
-
-// Collect implements prometheus.Collector.
-func (s stored) Collect(ch chan<- prometheus.Metric) {
-	t, err := s()
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(descBlobs, err)
-		return
-	}
-	for desc, n := range map[*prometheus.Desc]int64{descBlobs: t.Blobs, descBlobBytes: t.BlobBytes, descContexts: t.Contexts} {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n))
-	}
 }

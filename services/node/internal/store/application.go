@@ -237,6 +237,9 @@ func (t *Tx) ApplicationVersion(app, blob id.ID) (Application, error) {
 	return r.Application, nil
 }
 
+// CountApplications returns the number of installed applications, each with all its versions as one.
+func (t *Tx) CountApplications() int { return t.tx.Bucket(bucketApplications).Stats().KeyN }
+
 // Applications yields the version of each application that was installed last, in the order of the ids, until an
 // error.
 func (t *Tx) Applications() iter.Seq2[Application, error] {

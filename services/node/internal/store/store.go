@@ -1,8 +1,9 @@
 // Package store is the node's database: typed records in one bbolt file, read and changed in transactions that
 // are all or nothing. It is the only importer of bbolt.
 //
-// Values are JSON with a version member "v"; keys are raw ids, so that a bucket is ordered by id. Private keys are
-// stored as they are: the file is 0600 in a directory of mode 0700, like the node's configuration.
+// Values are JSON with a version member "v", but for what applications store (as they wrote it) and the delta log
+// (Borsh); keys are raw ids, so that a bucket is ordered by id. Private keys are stored as they are: the file is 0600
+// in a directory of mode 0700, like the node's configuration.
 package store
 
 import (
@@ -24,6 +25,8 @@ import (
 var (
 	ErrNotFound = errors.New("not found")
 	ErrInUse    = errors.New("in use")
+	ErrExists   = errors.New("exists already")
+	ErrClosed   = errors.New("the database is closed")
 	ErrLocked   = errors.New("another process holds the database")
 	ErrSchema   = errors.New("the database has a format that this build does not know")
 )
@@ -41,10 +44,20 @@ var (
 	bucketMeta       = []byte("meta")
 	bucketIdentities = []byte("identities")  // context id, public key -> identity
 	bucketContexts   = []byte("contexts")    // context id -> Context
+	bucketDeadStates = []byte("dead_states") // context id -> "", deleted contexts whose entries are yet to be removed
+	bucketState      = []byte("state")       // context id, key -> what the application stored
+	bucketPrivate    = []byte("private")     // context id, key -> what it stored for this node alone
+	bucketDeltas     = []byte("deltas")      // context id, delta id -> Delta
+	bucketAliases    = []byte("aliases")     // kind, scope, name -> Alias
+	bucketGroups     = []byte("groups")      // group id -> Group
+	bucketMembers    = []byte("members")     // group id, account key -> Member
+	bucketGrouped    = []byte("grouped")     // group id, context id -> ""
 	bucketBlobs      = []byte("blobs")       // blob id -> Blob
 	bucketBlobChunks = []byte("blob_chunks") // blob id -> chunk ids, joined
 	bucketChunkRefs  = []byte("chunk_refs")  // chunk id -> how many places of blobs hold it, 8 bytes big-endian
 	bucketDeadChunks = []byte("dead_chunks") // chunk id -> "", chunks whose file is yet to be removed
+	bucketEvents     = []byte("events")      // sequence number, 8 bytes big-endian -> Event
+	bucketSessions   = []byte("sessions")    // SSE session id, 8 bytes big-endian -> Session
 
 	bucketApplications = []byte("applications")         // application id -> the blob of the version installed last
 	bucketVersions     = []byte("application_versions") // application id, blob id -> Application
@@ -52,7 +65,8 @@ var (
 
 	buckets = [][]byte{
 		bucketMeta, bucketIdentities, bucketContexts, bucketBlobs, bucketBlobChunks, bucketChunkRefs, bucketDeadChunks,
-		bucketApplications, bucketVersions, bucketABIs,
+		bucketApplications, bucketVersions, bucketABIs, bucketEvents, bucketSessions,
+		bucketDeadStates, bucketState, bucketPrivate, bucketDeltas, bucketAliases, bucketGroups, bucketMembers, bucketGrouped,
 	}
 )
 
@@ -60,10 +74,14 @@ var (
 	keySchema    = []byte("schema")
 	keyProbe     = []byte("probe")
 	keyBlobTotal = []byte("blob_total")
+	keyEventLog  = []byte("event_log")
 )
 
 // Store is the open database. It is safe for concurrent use; one process at a time can have it open.
-type Store struct{ db *bbolt.DB }
+type Store struct {
+	db     *bbolt.DB
+	commit committer
+}
 
 // Tx is a transaction. It and what it returns lazily are valid only inside the function that got it; records are
 // copies and stay valid.
@@ -93,6 +111,7 @@ func Open(dir string) (*Store, error) {
 	if err := s.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
+	s.commit.start(db)
 	return s, nil
 }
 
@@ -126,8 +145,12 @@ func (s *Store) prepare() error {
 	})
 }
 
-// Close waits for running transactions and closes the file. Closing twice is harmless.
-func (s *Store) Close() error { return s.db.Close() }
+// Close waits for running transactions and closes the file. Changes that were enqueued and did not get their turn
+// fail with [ErrClosed]. Closing twice is harmless.
+func (s *Store) Close() error {
+	s.commit.stop()
+	return s.db.Close()
+}
 
 // View runs fn in a read transaction with a stable view. fn must not start another transaction.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
@@ -145,6 +168,10 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	}
 	return s.db.Update(func(tx *bbolt.Tx) error { return fn(&Tx{tx}) })
 }
+
+// OnCommit has fn called after the transaction was committed, outside of it and without any lock; it is not called
+// when nothing is committed. Two transactions may call theirs in any order.
+func (t *Tx) OnCommit(fn func()) { t.tx.OnCommit(fn) }
 
 // Probe writes a record and waits for the disk, as a check that the database can be written.
 func (s *Store) Probe(ctx context.Context) error {

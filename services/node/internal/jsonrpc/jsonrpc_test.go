@@ -1,0 +1,206 @@
+package jsonrpc_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/node/internal/alias"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
+	"github.com/calimero-network/mero-go/services/node/internal/contexts"
+	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
+	"github.com/calimero-network/mero-go/services/node/internal/store"
+)
+
+// handler returns a handler over a store with an uninitialized context and an alias of it; calls end there before
+// they need an application.
+func handler(t testing.TB) *jsonrpc.Handler {
+	t.Helper()
+	db, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		m.Close()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := db.Update(t.Context(), func(tx *store.Tx) error {
+		if err := tx.PutContext(store.Context{ID: empty}); err != nil {
+			return err
+		}
+		return tx.AddAlias(store.Alias{Kind: store.ContextAlias, Name: "empty", Target: empty})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return &jsonrpc.Handler{Contexts: m, Aliases: &alias.Service{Store: db}, Log: log}
+}
+
+var (
+	empty   = id.ID{1}
+	unknown = id.ID{2}
+	foreign = id.ID{3}
+	names   = strings.NewReplacer("EMPTY", empty.String(), "UNKNOWN", unknown.String(), "FOREIGN", foreign.String(), "ZERO", id.ID{}.String())
+)
+
+func handle(t testing.TB, h *jsonrpc.Handler, permissions, text string) (string, jsonrpc.Class) {
+	t.Helper()
+	set := permission.NewSet(permission.Split(names.Replace(permissions)))
+	answer, class := h.Handle(caller.With(t.Context(), caller.Caller{Key: "k", Permissions: set}), []byte(text))
+	return string(answer), class
+}
+
+func same(t *testing.T, got, want string) bool {
+	t.Helper()
+	if got == want {
+		return true
+	}
+	var a, b any
+	if err := json.Unmarshal([]byte(want), &b); err != nil {
+		t.Fatalf("the wanted answer is not JSON: %v: %s", err, want)
+	}
+	return json.Unmarshal([]byte(got), &a) == nil && reflect.DeepEqual(a, b)
+}
+
+const (
+	noRequest = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"type":"ParseError",`
+	badParams = `{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"type":"ParseError",`
+)
+
+func said(text string) string {
+	quoted, _ := json.Marshal(text)
+	return `"message":` + string(quoted) + `,"data":` + string(quoted) + `}}`
+}
+
+func execute(params string) string {
+	return `{"jsonrpc":"2.0","id":1,"method":"execute","params":` + names.Replace(params) + `}`
+}
+
+// node check D36, D37
+func TestHandle_Protocol(t *testing.T) {
+	h := handler(t)
+	notFound := `{"code":-32001,"message":"context not found","type":"ContextNotFound","data":"context not found"}`
+	call := names.Replace(`"jsonrpc":"2.0","method":"sync_status","params":{"contextId":"UNKNOWN"}`)
+	answer := func(id string) string { return `{"jsonrpc":"2.0","id":` + id + `,"error":` + notFound + `}` }
+	fifty := strings.TrimSuffix(strings.Repeat("{"+call+`,"id":1},`, 51), ",")
+	for name, tt := range map[string]struct {
+		text, want string
+		class      jsonrpc.Class
+	}{
+		"no JSON":              {`{"jsonrpc"`, strings.Replace(noRequest, "-32600", "-32700", 1) + said("the body is not JSON"), jsonrpc.Malformed},
+		"nothing":              {``, strings.Replace(noRequest, "-32600", "-32700", 1) + said("the body is not JSON"), jsonrpc.Malformed},
+		"not UTF-8":            {"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\"}", strings.Replace(noRequest, "-32600", "-32700", 1) + said("the body is not JSON"), jsonrpc.Malformed},
+		"two values":           {`{} {}`, strings.Replace(noRequest, "-32600", "-32700", 1) + said("the body is not JSON"), jsonrpc.Malformed},
+		"number":               {`1`, noRequest + said("not an object"), jsonrpc.Invalid},
+		"no version":           {`{"id":1,"method":"execute"}`, strings.Replace(noRequest, "null", "1", 1) + said(`member jsonrpc is not "2.0"`), jsonrpc.Invalid},
+		"version as a number":  {`{"jsonrpc":2.0,"id":1,"method":"execute"}`, strings.Replace(noRequest, "null", "1", 1) + said(`member jsonrpc is not "2.0"`), jsonrpc.Invalid},
+		"no method":            {`{"jsonrpc":"2.0","id":1}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
+		"method as a number":   {`{"jsonrpc":"2.0","id":1,"method":1}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
+		"id as an object":      {`{"id":{},` + call + `}`, noRequest + said("the id is neither text nor number nor null"), jsonrpc.Invalid},
+		"id twice":             {`{"id":1,"id":2,` + call + `}`, noRequest + said("a member occurs twice"), jsonrpc.Invalid},
+		"method twice":         {`{"id":1,"method":"execute",` + call + `}`, noRequest + said("a member occurs twice"), jsonrpc.Invalid},
+		"other case":           {`{"jsonrpc":"2.0","id":1,"Method":"sync_status"}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
+		"unknown method":       {`{"jsonrpc":"2.0","id":1,"method":"mutate"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"type":"ParseError",` + said(`unknown method "mutate"`), jsonrpc.Answered},
+		"id a number":          {`{"id":7,` + call + `}`, answer("7"), jsonrpc.Answered},
+		"id a long number":     {`{"id":18446744073709551615,` + call + `}`, answer("18446744073709551615"), jsonrpc.Answered},
+		"id a text":            {`{"id":"a<b\u00e9",` + call + `}`, answer(`"a<bé"`), jsonrpc.Answered},
+		"id null":              {`{"id":null,` + call + `}`, answer("null"), jsonrpc.Answered},
+		"unknown members":      {`{"id":1,"future":true,` + call + `}`, answer("1"), jsonrpc.Answered},
+		"notification":         {`{` + call + `}`, ``, jsonrpc.Answered},
+		"unknown notification": {`{"jsonrpc":"2.0","method":"mutate"}`, ``, jsonrpc.Answered},
+		"empty batch":          {`[]`, noRequest + said("the batch is empty"), jsonrpc.Answered},
+		"batch":                {` [{"id":1,` + call + `},{"id":"b",` + call + `},{"id":null,` + call + `}]`, `[` + answer("1") + `,` + answer(`"b"`) + `,` + answer("null") + `]`, jsonrpc.Answered},
+		"mixed batch":          {`[1,{` + call + `},{"id":2,` + call + `}]`, `[` + noRequest + said("not an object") + `,` + answer("2") + `]`, jsonrpc.Answered},
+		"batch of batches":     {`[[{"id":1,` + call + `}]]`, `[` + noRequest + said("not an object") + `]`, jsonrpc.Answered},
+		"batch, all silent":    {`[{` + call + `},{` + call + `}]`, ``, jsonrpc.Answered},
+		"batch too large":      {`[` + fifty + `]`, noRequest + said("a batch holds at most 50 requests"), jsonrpc.Answered},
+	} {
+		got, class := handle(t, h, "context", tt.text)
+		if !same(t, got, tt.want) || class != tt.class {
+			t.Errorf("%s: %d %s, want %d %s", name, class, got, tt.class, tt.want)
+		}
+	}
+	// The bytes of the id come back, not only its value.
+	if got, _ := handle(t, h, "context", `{"id":1e2,`+call+`}`); !strings.Contains(got, `"id":1e2,`) {
+		t.Errorf("the id changed its form: %s", got)
+	}
+}
+
+func TestExecute_Params(t *testing.T) {
+	h := handler(t)
+	uninitialized := `{"jsonrpc":"2.0","id":1,"error":{"code":-32003,"message":"the context has no state yet","type":"Uninitialized","data":"uninitialized"}}`
+	many := `["a"` + strings.Repeat(`,"a"`, 100) + `]`
+	for name, tt := range map[string]struct{ params, want string }{
+		"none":                  {`null`, badParams + said("params: not an object")},
+		"by position":           {`["EMPTY","get"]`, badParams + said("params: not an object")},
+		"all wrong":             {`{"contextId":1,"substitute":7}`, badParams + said("Validation errors: method is missing; contextId must be a text that is not empty; substitute must be a list of texts")},
+		"empty method":          {`{"contextId":"EMPTY","method":""}`, badParams + said("method must be a text that is not empty")},
+		"long method":           {`{"contextId":"EMPTY","method":"` + strings.Repeat("m", 257) + `"}`, badParams + said("method is longer than 256 characters")},
+		"many substitutes":      {`{"contextId":"EMPTY","method":"get","substitute":` + many + `}`, badParams + said("substitute holds more than 100 names")},
+		"context is no id":      {`{"contextId":"x","method":"get"}`, badParams + said("contextId is neither an id nor a known alias")},
+		"context is strange":    {`{"contextId":"a/../b","method":"get"}`, badParams + said("contextId is neither an id nor a known alias")},
+		"executor is no id":     {`{"contextId":"EMPTY","method":"get","executorPublicKey":"x"}`, badParams + said("executorPublicKey is neither an id nor a known alias")},
+		"unknown substitute":    {`{"contextId":"EMPTY","method":"get","substitute":["ann"]}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"alias \"ann\" cannot be resolved","type":"AliasResolutionFailed","data":{"alias":"ann"}}}`},
+		"member twice":          {`{"contextId":"EMPTY","contextId":"UNKNOWN","method":"get"}`, badParams + said("params: a member occurs twice")},
+		"no state":              {`{"contextId":"EMPTY","method":"get","argsJson":null}`, uninitialized},
+		"alias":                 {`{"contextId":"empty","method":"get","argsJson":[1]}`, uninitialized},
+		"executor null":         {`{"contextId":"EMPTY","method":"get","executorPublicKey":null,"substitute":null}`, uninitialized},
+		"unknown context":       {`{"contextId":"UNKNOWN","method":"get"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"context not found","type":"ContextNotFound","data":"context not found"}}`},
+		"init again":            {`{"contextId":"EMPTY","method":"init"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"type":"FunctionCallError",` + said(`method "init" not found`)},
+		"a method of the nodes": {`{"contextId":"EMPTY","method":"__calimero_sync_next"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"type":"FunctionCallError",` + said(`method "__calimero_sync_next" not found`)},
+	} {
+		if got, _ := handle(t, h, "context", execute(tt.params)); !same(t, got, names.Replace(tt.want)) {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// Who may not call a context learns nothing of it, not even whether it exists.
+func TestExecute_RightsOfTheCaller(t *testing.T) {
+	h := handler(t)
+	refused := func(context, key string) string {
+		return names.Replace(`{"jsonrpc":"2.0","id":1,"error":{"code":-32002,"message":"may not act as ` + key + ` in context ` + context +
+			`","type":"Unauthorized","data":{"context_id":"` + context + `","public_key":"` + key + `"}}}`)
+	}
+	for _, tt := range []struct{ permissions, params, want string }{
+		{"", `{"contextId":"EMPTY","method":"get"}`, refused("EMPTY", "ZERO")},
+		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get"}`, refused("EMPTY", "ZERO")},
+		{"context:execute[EMPTY]", `{"contextId":"UNKNOWN","method":"get","executorPublicKey":"FOREIGN"}`, refused("UNKNOWN", "FOREIGN")},
+		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"set"}`, refused("EMPTY", "ZERO")},
+		{"context:execute[EMPTY,,get]", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
+		{"context[UNKNOWN],context:execute", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
+		{"application-binding[FOREIGN],context:execute", `{"contextId":"UNKNOWN","method":"get"}`, refused("UNKNOWN", "ZERO")},
+	} {
+		if got, _ := handle(t, h, tt.permissions, execute(tt.params)); !same(t, got, tt.want) {
+			t.Errorf("%s: %s: %s, want %s", tt.permissions, tt.params, got, tt.want)
+		}
+	}
+	// Each element of a batch is judged by itself.
+	batch := `[` + execute(`{"contextId":"EMPTY","method":"get"}`) + `,` + execute(`{"contextId":"UNKNOWN","method":"get"}`) + `]`
+	got, _ := handle(t, h, "context:execute[UNKNOWN]", batch)
+	if !strings.Contains(got, `"Unauthorized"`) || !strings.Contains(got, `"ContextNotFound"`) {
+		t.Errorf("batch: %s", got)
+	}
+}
+
+func TestSyncStatus(t *testing.T) {
+	h := handler(t)
+	status := names.Replace(`{"jsonrpc":"2.0","id":1,"method":"sync_status","params":{"contextId":"EMPTY"}}`)
+	want := names.Replace(`{"jsonrpc":"2.0","id":1,"result":{"contextId":"EMPTY","isInitialized":false,"syncState":"synced","failureCount":0}}`)
+	if got, _ := handle(t, h, "context:sync", status); !same(t, got, want) {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got, _ := handle(t, h, "context:sync[UNKNOWN]", status); !strings.Contains(got, `"Unauthorized"`) {
+		t.Errorf("of another context: %s", got)
+	}
+}

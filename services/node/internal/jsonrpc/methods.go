@@ -1,0 +1,239 @@
+package jsonrpc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/services/node/internal/alias"
+	"github.com/calimero-network/mero-go/services/node/internal/contexts"
+	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/internal/store"
+)
+
+// The limits of the parameters of execute.
+const (
+	MaxArgs       = 10 << 20 // bytes of the arguments as compact JSON
+	maxMethod     = 256
+	maxSubstitute = 100
+)
+
+type executed struct {
+	Output json.RawMessage `json:"output"` // null if the method returned nothing
+}
+
+// execute serves {contextId, method, argsJson?, executorPublicKey?, substitute?}. Context and executor may be aliases.
+func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, error) {
+	p, err := readParams(params)
+	if err != nil {
+		return nil, err
+	}
+	c := contexts.Call{Method: p.text("method", true)}
+	context, executor, names := p.text("contextId", true), p.text("executorPublicKey", false), p.texts("substitute")
+	args := p.compact("argsJson")
+	p.check(len(c.Method) <= maxMethod, "method is longer than 256 characters")
+	p.check(len(args) <= MaxArgs, "argsJson is larger than 10 MiB")
+	p.check(len(names) <= maxSubstitute, "substitute holds more than 100 names")
+	if err := p.problem(); err != nil {
+		return nil, err
+	}
+	if c.Context, err = h.resolve(ctx, alias.Context, id.ID{}, "contextId", context); err != nil {
+		return nil, err
+	}
+	if executor != "" {
+		if c.Executor, err = h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", executor); err != nil {
+			return nil, err
+		}
+	}
+	if c.Input, err = h.substitute(ctx, c.Context, args, names); err != nil {
+		return nil, err
+	}
+	result, err := h.Contexts.Execute(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if result.Output == nil {
+		return executed{null}, nil
+	}
+	return executed{result.Output}, nil
+}
+
+// resolve reads an id, or the alias of one.
+func (h *Handler) resolve(ctx context.Context, kind alias.Kind, scope id.ID, member, text string) (id.ID, error) {
+	target, err := h.Aliases.Resolve(ctx, kind, scope, text)
+	if errors.Is(err, store.ErrNotFound) {
+		return id.ID{}, parseError(codeParams, member+" is neither an id nor a known alias")
+	}
+	return target, err
+}
+
+// aliasError says that a name to substitute is unknown.
+type aliasError struct{ name string }
+
+func (e *aliasError) Error() string { return "alias " + quote(e.name) + " cannot be resolved" }
+
+// substitute puts the ids of identities in the place of {name} in the arguments. What it puts in is not looked at
+// again.
+func (h *Handler) substitute(ctx context.Context, scope id.ID, args []byte, names []string) ([]byte, error) {
+	if len(names) == 0 {
+		return args, nil
+	}
+	pairs := make([]string, 0, 2*len(names))
+	for _, name := range names {
+		target, err := h.Aliases.Resolve(ctx, alias.Identity, scope, name)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, &aliasError{name}
+		}
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, "{"+name+"}", target.String())
+	}
+	return []byte(strings.NewReplacer(pairs...).Replace(string(args))), nil
+}
+
+type syncStatus struct {
+	Context       id.ID  `json:"contextId"`
+	IsInitialized bool   `json:"isInitialized"`
+	State         string `json:"syncState"`
+	Failures      int    `json:"failureCount"`
+}
+
+// syncStatus serves {contextId}. A node without others is never behind.
+func (h *Handler) syncStatus(ctx context.Context, params json.RawMessage) (any, error) {
+	p, err := readParams(params)
+	if err != nil {
+		return nil, err
+	}
+	context := p.text("contextId", true)
+	if err := p.problem(); err != nil {
+		return nil, err
+	}
+	c, err := h.resolve(ctx, alias.Context, id.ID{}, "contextId", context)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.Contexts.SyncStatus(ctx, c)
+	if fault.CodeOf(err) == fault.Forbidden {
+		return nil, &contexts.UnauthorizedError{Context: c}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return syncStatus{Context: c, IsInitialized: s.Initialized, State: "synced"}, nil
+}
+
+// The types of errors beside ParseError, with codes from the range that is left to servers.
+const (
+	codeCall = -32000 - iota
+	codeNotFound
+	codeUnauthorized
+	codeUninitialized
+	codeNotInstalled
+	codeAlias
+	codeOutput
+)
+
+// describe turns an error into the form that clients read. What it hides from them goes to the log.
+func (h *Handler) describe(ctx context.Context, method string, err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*contexts.UnauthorizedError](err); ok {
+		return &Error{codeUnauthorized, e.Error(), "Unauthorized", map[string]id.ID{"context_id": e.Context, "public_key": e.PublicKey}}
+	}
+	if e, ok := errors.AsType[*contexts.NotInstalledError](err); ok {
+		return &Error{codeNotInstalled, e.Error(), "ApplicationNotInstalled", map[string]id.ID{"application_id": e.Application}}
+	}
+	if e, ok := errors.AsType[*contexts.CallError](err); ok {
+		return &Error{codeCall, e.Text, "FunctionCallError", e.Text}
+	}
+	if e, ok := errors.AsType[*contexts.OutputError](err); ok {
+		return &Error{codeOutput, e.Problem, "SerdeError", map[string]string{"message": e.Problem}}
+	}
+	if e, ok := errors.AsType[*aliasError](err); ok {
+		return &Error{codeAlias, e.Error(), "AliasResolutionFailed", map[string]string{"alias": e.name}}
+	}
+	switch {
+	case errors.Is(err, contexts.ErrNotFound):
+		return &Error{codeNotFound, "context not found", "ContextNotFound", "context not found"}
+	case errors.Is(err, contexts.ErrUninitialized):
+		return &Error{codeUninitialized, "the context has no state yet", "Uninitialized", "uninitialized"}
+	}
+	if ctx.Err() == nil {
+		h.Log.ErrorContext(ctx, "a call failed inside the node", "method", method, "error", err)
+	}
+	return &Error{codeInternal, fault.MessageOf(err), "InternalError", struct{}{}}
+}
+
+// params reads the parameters of a method and collects what is wrong with them.
+type params struct {
+	members  map[string]json.RawMessage
+	problems []string
+}
+
+func readParams(text json.RawMessage) (*params, error) {
+	m, err := members(text)
+	if err != nil {
+		return nil, parseError(codeParams, "params: "+err.Error())
+	}
+	return &params{members: m}, nil
+}
+
+func (p *params) check(ok bool, problem string) {
+	if !ok {
+		p.problems = append(p.problems, problem)
+	}
+}
+
+// problem returns what was wrong, nil if nothing was.
+func (p *params) problem() error {
+	switch len(p.problems) {
+	case 0:
+		return nil
+	case 1:
+		return parseError(codeParams, p.problems[0])
+	}
+	return parseError(codeParams, "Validation errors: "+strings.Join(p.problems, "; "))
+}
+
+// has reports whether a member is there and not null.
+func (p *params) has(name string) bool {
+	raw, ok := p.members[name]
+	return ok && string(raw) != "null"
+}
+
+func (p *params) text(name string, required bool) string {
+	if !p.has(name) {
+		p.check(!required, name+" is missing")
+		return ""
+	}
+	var s string
+	err := json.Unmarshal(p.members[name], &s)
+	p.check(err == nil && s != "", name+" must be a text that is not empty")
+	return s
+}
+
+func (p *params) texts(name string) (list []string) {
+	if p.has(name) {
+		p.check(json.Unmarshal(p.members[name], &list) == nil, name+" must be a list of texts")
+	}
+	return list
+}
+
+// compact returns any JSON value without white space, {} if it is not there.
+func (p *params) compact(name string) []byte {
+	raw, ok := p.members[name]
+	if !ok {
+		return []byte("{}")
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil {
+		panic(fmt.Sprintf("a member of valid JSON is not valid: %v", err))
+	}
+	return b.Bytes()
+}
