@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
 	"maps"
@@ -32,7 +33,7 @@ func TestAPIPage(t *testing.T) {
 	}
 	want := document.Markdown()
 	if *updateDocs {
-		if err := os.WriteFile(apiPage, []byte(want), 0o644); err != nil { //nolint:gosec // a page of the repository
+		if err := os.WriteFile(apiPage, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -54,9 +55,9 @@ func newConversation(t *testing.T) *conversation {
 	t.Helper()
 	i := run(t, settings(t, func(c *config.Config) { c.Providers.EthWallet = true }))
 	c := &conversation{instance: i, compiler: jsonschema.NewCompiler(), seen: map[string]bool{}}
-	res, body := c.send(t, http.MethodGet, "/auth/openapi.json", "", nil)
-	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "application/json" {
-		t.Fatalf("/auth/openapi.json: %s, %s", res.Status, body)
+	status, header, body := c.send(t, http.MethodGet, "/auth/openapi.json", "", nil)
+	if status != http.StatusOK || header.Get("Content-Type") != "application/json" {
+		t.Fatalf("/auth/openapi.json: %d, %s", status, body)
 	}
 	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 	if err != nil {
@@ -69,7 +70,7 @@ func newConversation(t *testing.T) *conversation {
 	return c
 }
 
-func (c *conversation) send(t *testing.T, method, target, token string, body any) (*http.Response, []byte) {
+func (c *conversation) send(t *testing.T, method, target, token string, body any) (status int, header http.Header, text []byte) {
 	t.Helper()
 	var payload io.Reader = http.NoBody
 	if text, is := body.(string); is {
@@ -95,22 +96,19 @@ func (c *conversation) send(t *testing.T, method, target, token string, body any
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := io.ReadAll(res.Body)
-	if err := res.Body.Close(); err != nil {
-		t.Error(err)
-	}
-	if err != nil {
+	text, err = io.ReadAll(res.Body)
+	if err = errors.Join(err, res.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return res, text
+	return res.StatusCode, res.Header, text
 }
 
 // ask sends a request, checks status and document, and decodes data.
 func (c *conversation) ask(t *testing.T, status int, method, target, token string, body, data any) {
 	t.Helper()
-	res, text := c.send(t, method, target, token, body)
-	if res.StatusCode != status {
-		t.Fatalf("%s %s: %s, want %d: %s", method, target, res.Status, status, text)
+	got, header, text := c.send(t, method, target, token, body)
+	if got != status {
+		t.Fatalf("%s %s: %d, want %d: %s", method, target, got, status, text)
 	}
 	path, _, _ := strings.Cut(target, "?")
 	match, found := route.Auth.Lookup(method, path)
@@ -133,7 +131,7 @@ func (c *conversation) ask(t *testing.T, status int, method, target, token strin
 	if !hasContent {
 		return
 	}
-	media, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	media, _, _ := strings.Cut(header.Get("Content-Type"), ";")
 	if _, known := content[media]; !known {
 		t.Errorf("%s %s answers %d with %q, the document knows %v", method, target, status, media, slices.Collect(maps.Keys(content)))
 		return
@@ -215,9 +213,10 @@ func TestOpenAPI_AnswersFitTheDocument(t *testing.T) {
 	c.ask(t, 200, get, "/admin/audit?limit=5", admin, nil, nil)
 	c.ask(t, 400, get, "/admin/audit?limit=none", admin, nil, nil)
 
-	var roots []struct {
+	type root struct {
 		KeyID string `json:"key_id"`
 	}
+	var roots []root
 	c.ask(t, 200, get, "/admin/keys", admin, nil, &roots)
 	own := roots[0].KeyID
 	bob := map[string]any{"auth_method": "user_password", "public_key": "bob", "provider_data": map[string]any{"username": "bob", "password": "another password"}}
@@ -225,11 +224,7 @@ func TestOpenAPI_AnswersFitTheDocument(t *testing.T) {
 	c.ask(t, 409, post, "/admin/keys", admin, bob, nil)
 	c.ask(t, 200, get, "/admin/keys?limit=1", admin, nil, nil)
 	c.ask(t, 200, get, "/admin/keys", admin, nil, &roots)
-	other := roots[slices.IndexFunc(roots, func(k struct {
-		KeyID string `json:"key_id"`
-	}) bool {
-		return k.KeyID != own
-	})].KeyID
+	other := roots[slices.IndexFunc(roots, func(k root) bool { return k.KeyID != own })].KeyID
 	c.ask(t, 200, get, "/admin/keys/"+other+"/permissions", admin, nil, nil)
 	c.ask(t, 200, put, "/admin/keys/"+other+"/permissions", admin, map[string]any{"add": []string{"blob"}, "remove": []string{"admin"}}, nil)
 	c.ask(t, 400, put, "/admin/keys/"+other+"/permissions", admin, map[string]any{"add": []string{"nonsense"}}, nil)
@@ -249,17 +244,13 @@ func TestOpenAPI_AnswersFitTheDocument(t *testing.T) {
 	c.ask(t, 200, del, "/admin/keys/"+own+"/clients/"+clients[0].ClientID, admin, nil, nil)
 	c.ask(t, 404, del, "/admin/keys/"+own+"/clients/none", admin, nil, nil)
 
-	var sessions []struct {
+	type session struct {
 		Family  string
 		Current bool
 	}
+	var sessions []session
 	c.ask(t, 200, get, "/admin/keys/"+own+"/sessions", admin, nil, &sessions)
-	ended := sessions[slices.IndexFunc(sessions, func(s struct {
-		Family  string
-		Current bool
-	}) bool {
-		return !s.Current
-	})].Family
+	ended := sessions[slices.IndexFunc(sessions, func(s session) bool { return !s.Current })].Family
 	c.ask(t, 200, del, "/admin/keys/"+own+"/sessions/"+ended, admin, nil, nil)
 	c.ask(t, 200, del, "/admin/keys/"+other, admin, nil, nil)
 	c.clock.Advance(2 * 3600 * 1e9)

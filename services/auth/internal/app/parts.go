@@ -8,6 +8,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
+	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
@@ -20,6 +21,7 @@ type Parts struct {
 	Issuer     *login.Issuer
 	Gate       *gate.Gate // as configured now: a reload makes another
 	Assertions *assertion.File
+	Operate    *operate.Service
 	RPC        []*jsonrpc.Client // that the providers ask
 }
 
@@ -27,6 +29,6 @@ type Parts struct {
 func (a *Service) Parts() Parts {
 	return Parts{
 		Handler: a.Handler(), DB: a.db, Store: a.records, Issuer: a.issuer, Gate: a.Gate(), Assertions: a.operate.Shared.File(),
-		RPC: a.rpc,
+		Operate: a.operate, RPC: a.rpc,
 	}
 }

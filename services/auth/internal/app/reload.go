@@ -29,7 +29,9 @@ type plane struct {
 }
 
 // serve answers a request with the plane of this moment.
-func (a *Service) serve(w http.ResponseWriter, r *http.Request) { a.plane.Load().handler.ServeHTTP(w, r) }
+func (a *Service) serve(w http.ResponseWriter, r *http.Request) {
+	a.plane.Load().handler.ServeHTTP(w, r)
+}
 
 // build makes the plane of a configuration. It changes nothing that a request can see.
 func (a *Service) build(c config.Config) (*plane, error) {

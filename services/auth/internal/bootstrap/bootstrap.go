@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
+	"github.com/calimero-network/mero-go/services/auth/internal/owner"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
@@ -342,7 +343,7 @@ func (s *Service) writeFile(text string) error {
 		return fmt.Errorf("write the bootstrap secret: %w", err)
 	}
 	_, err = f.WriteString(text + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, owner.Adopt(f), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write the bootstrap secret: %w", err)
 	}
 	return nil

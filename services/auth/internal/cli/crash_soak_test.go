@@ -8,6 +8,11 @@ import (
 	"time"
 )
 
+// TestKill9_RestoreSoak and TestKill9_MasterSoak kill more often, with another seed each time.
+func TestKill9_RestoreSoak(t *testing.T) { killRestores(t, uint64(time.Now().UnixNano()), 60, 40_000) }
+
+func TestKill9_MasterSoak(t *testing.T) { killMasterChanges(t, uint64(time.Now().UnixNano()), 300) }
+
 // TestKill9_Soak repeats the crash test with other seeds for MERO_SOAK (a duration such as 10m, one minute without it).
 func TestKill9_Soak(t *testing.T) {
 	lasts := time.Minute

@@ -221,24 +221,18 @@ func TestSessions(t *testing.T) {
 	p, s := administrator(t)
 	second := newPerson(t, s)
 	second.does(t, "token", "login", "--user", "alice", "--password-file", second.file(t, "pw", "correct horse"), "--name", "a second\tsession")
-	var list []struct {
-		Family     string
-		ClientName string `json:"client_name"`
-		Current    bool
+	type session struct {
+		Family  string
+		Current bool
 	}
+	var list []session
 	if p.reads(t, &list, "sessions", "list"); len(list) != 2 {
 		t.Fatalf("%d sessions, want 2: %+v", len(list), list)
 	}
 	if text := p.does(t, "sessions", "list"); !strings.Contains(text, "this one") || strings.Count(text, "\n") != 3 {
 		t.Errorf("the list for people:\n%q", text)
 	}
-	other := list[slices.IndexFunc(list, func(s struct {
-		Family     string
-		ClientName string `json:"client_name"`
-		Current    bool
-	}) bool {
-		return !s.Current
-	})]
+	other := list[slices.IndexFunc(list, func(s session) bool { return !s.Current })]
 	p.does(t, "sessions", "end", other.Family)
 	if code, stdout, _ := second.types(t, "", "token", "validate"); code != cli.ExitError || !strings.Contains(stdout, "token_revoked") {
 		t.Errorf("the session that was ended: %d, %s", code, stdout)
@@ -251,10 +245,11 @@ func TestSessions(t *testing.T) {
 func TestAudit(t *testing.T) {
 	p, _ := administrator(t)
 	p.does(t, "keys", "create", "--user", "bob", "--password-file", p.file(t, "bob", "bob's password"))
-	var events []struct{ Action, Actor string }
+	type event struct{ Action, Actor string }
+	var events []event
 	p.reads(t, &events, "audit", "--since", "1h")
 	for _, action := range []string{"bootstrap.used", "login.succeeded", "root_key.created"} {
-		if !slices.ContainsFunc(events, func(e struct{ Action, Actor string }) bool { return e.Action == action }) {
+		if !slices.ContainsFunc(events, func(e event) bool { return e.Action == action }) {
 			t.Errorf("no %s in %+v", action, events)
 		}
 	}

@@ -163,8 +163,13 @@ func marked(t *testing.T, env []string) (texts []string, records int) {
 // TestKill9_DuringRestore: whenever the restore dies, the store is the old one or the new one, and it starts.
 func TestKill9_DuringRestore(t *testing.T) {
 	t.Parallel()
-	const records = 6000
-	random := rand.New(rand.NewPCG(7, 0))
+	killRestores(t, 7, 4, 4000)
+}
+
+// killRestores kills at least so many restores, until both outcomes were seen.
+func killRestores(t *testing.T, seed uint64, least, records int) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 0))
 	c := &crash{binary: buildBinary(t), env: environment(t)}
 	c.start(t)
 	c.stop()
@@ -175,9 +180,9 @@ func TestKill9_DuringRestore(t *testing.T) {
 	c.must(t, "restore", "--force", file)
 	lasts := time.Since(began)
 	outcomes := map[string]int{}
-	for i := 0; i < 6 || outcomes["new"] == 0 || outcomes["old"] == 0; i++ {
-		if i == 40 {
-			t.Fatalf("of 40 restores %v: want both", outcomes)
+	for i := 0; i < least || outcomes["new"] == 0 || outcomes["old"] == 0; i++ {
+		if i == least+40 {
+			t.Fatalf("of all restores %v: want both", outcomes)
 		}
 		mark(t, c.env, "old", records)
 		c.killed(t, time.Duration(float64(lasts)*1.2*random.Float64()), "restore", "--force", file)
@@ -203,7 +208,12 @@ func TestKill9_DuringRestore(t *testing.T) {
 // same secrets.
 func TestKill9_DuringTheChangeOfTheMasterKey(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(8, 0))
+	killMasterChanges(t, 8, 10)
+}
+
+func killMasterChanges(t *testing.T, seed uint64, kills int) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 0))
 	c := &crash{binary: buildBinary(t), env: environment(t)}
 	c.start(t)
 	c.stop()
@@ -224,7 +234,7 @@ func TestKill9_DuringTheChangeOfTheMasterKey(t *testing.T) {
 	c.must(t, "secrets", "rotate", "--kind", "master")
 	lasts := time.Since(began)
 	changed := 0
-	for i := range 15 {
+	for i := range kills {
 		before := read()
 		ended := c.killed(t, time.Duration(float64(lasts)*random.Float64()), "secrets", "rotate", "--kind", "master")
 		got, stderr, err := c.run(t, "secrets", "list")
@@ -237,6 +247,6 @@ func TestKill9_DuringTheChangeOfTheMasterKey(t *testing.T) {
 			t.Error("the change was acknowledged and did not happen")
 		}
 	}
-	t.Logf("%d of 15 changes happened", changed)
+	t.Logf("%d of %d changes happened", changed, kills)
 	c.start(t)
 }

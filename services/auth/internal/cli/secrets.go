@@ -270,7 +270,7 @@ func (c *command) secretsExport() *cobra.Command {
 		Short: "Write all signing secrets into a file that is sealed with a passphrase",
 		Long: `Write all signing secrets into a file that is sealed with a passphrase (argon2id, AES-256-GCM).
 
-With it the sessions survive the loss of the master key, see "secrets reset". Whoever has the file and the passphrase
+With it the sessions survive the loss of the master key, see "secrets reset". FILE "-" is the standard output. Whoever has the file and the passphrase
 can make tokens for everybody.`,
 		Example: `  mero-auth secrets export --passphrase-file passphrase secrets.sealed`,
 		Args:    oneArg,
@@ -282,6 +282,10 @@ can make tokens for everybody.`,
 			return c.operate(cmd.Context(), func(_ config.Config, o operator, _ bool) error {
 				text, err := o.ExportSecrets(cmd.Context(), phrase)
 				if err != nil {
+					return err
+				}
+				if args[0] == "-" {
+					_, err := c.Stdout.Write(text)
 					return err
 				}
 				return writeNew(args[0], force, func(f *os.File) error {

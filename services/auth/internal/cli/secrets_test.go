@@ -146,6 +146,9 @@ func TestSecretsExportAndImport(t *testing.T) {
 		t.Errorf("over a file: %d %q", code, stderr)
 	}
 	succeed(t, with(env, "MERO_AUTH_PASSPHRASE=correct horse battery"), "secrets", "export", "--force", sealed)
+	if text, _ := succeed(t, with(env, "MERO_AUTH_PASSPHRASE=correct horse battery"), "secrets", "export", "-"); !strings.Contains(text, "mero-auth sealed file") {
+		t.Errorf("export to the standard output: %q", text)
+	}
 	succeed(t, env, "secrets", "rotate", "--kind", "access", "--now")
 	for _, l := range listSecrets(t, env) {
 		if l.Kid == kid {

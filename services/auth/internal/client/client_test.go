@@ -183,7 +183,7 @@ func TestFile_ExposedSession(t *testing.T) {
 	if err := connect(t, "http://x", "", file).Keep(client.Pair{Access: "a", Refresh: "r"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(file.Path, 0o644); err != nil { //nolint:gosec // what the test is about
+	if err := os.Chmod(file.Path, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := client.New("http://x", "", file); !errors.Is(err, client.ErrExposed) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/services/auth/internal/owner"
 )
 
 // A new shared key lies in the file before it signs, so that every node knows it by then, and the old one stays
@@ -280,7 +281,7 @@ func writeFile(path string, text []byte, mode fs.FileMode) error {
 		return err
 	}
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(mode), owner.Adopt(f), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -94,7 +94,7 @@ func (a *api) failures(t *testing.T) []failure {
 		{"not allowed", "GET", "/admin/keys", client.Access, nil, nil, 403, "permission_denied"},
 		{"unknown key", "DELETE", "/admin/keys/nobody", pair.Access, nil, nil, 404, ""},
 		{"mock tokens", "POST", "/auth/mock-token", "", "{}", nil, 404, ""},
-		{"not yet there", "GET", "/auth/openapi.json", "", nil, nil, 501, ""},
+		{"not yet there", "GET", "/auth/favicon.ico", "", nil, nil, 501, ""},
 		{"provider is down", "POST", "/auth/token", "", troubledBody("down"), nil, 503, ""},
 		{"provider is broken", "POST", "/auth/token", "", troubledBody("break"), nil, 500, ""},
 		{"panic", "POST", "/auth/token", "", troubledBody("panic"), nil, 500, ""},

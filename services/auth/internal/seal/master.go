@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/calimero-network/mero-go/services/auth/internal/owner"
 )
 
 // What can be wrong with a master key. Errors of OpenMaster name the file and never the key.
@@ -128,7 +130,7 @@ func publish(path string, m *Master) error {
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = io.Copy(f, strings.NewReader(base64.StdEncoding.EncodeToString(m.key[:])+"\n"))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, owner.Adopt(f), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Link(f.Name(), path); err != nil {

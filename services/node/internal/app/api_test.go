@@ -107,7 +107,7 @@ func TestEveryRouteOfTheTableAnswers(t *testing.T) {
 		served[op] = true
 	}
 	for row := range route.Node.All() {
-		if strings.HasPrefix(row.Op, "applications.") || strings.HasPrefix(row.Op, "packages.") {
+		if strings.HasPrefix(row.Op, "applications.") || strings.HasPrefix(row.Op, "packages.") || strings.HasPrefix(row.Op, "stream.") {
 			served[row.Op] = true
 		}
 		method := row.Method

@@ -19,7 +19,12 @@ const moduleCache = "cache/modules"
 
 // contexts makes what runs applications, and gives it to the API.
 func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
-	engine, err := runtime.New(ctx, runtime.Options{CacheDir: o.Home.Path(moduleCache), Rand: rand.Reader, Now: o.Now})
+	limits := runtime.DefaultLimits()
+	limits.Time = o.Config.Execution.TimeLimit
+	limits.ModuleSize = int(o.Config.Apps.MaxModuleSize) // what can be installed can be run
+	engine, err := runtime.New(ctx, runtime.Options{
+		CacheDir: o.Home.Path(moduleCache), CacheSize: o.Config.Execution.CacheSize, Limits: limits, Rand: rand.Reader, Now: o.Now,
+	})
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ type socket struct {
 }
 
 // upgrade opens a WebSocket through the gate. change may change the request.
-func (n *node) upgrade(t *testing.T, permissions string, end time.Time, change func(*http.Request)) (*socket, *http.Response) {
+func (n *node) upgrade(t *testing.T, permissions string, end time.Time, change func(*http.Request)) (*socket, answer) {
 	t.Helper()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", n.addr.String())
 	if err != nil {
@@ -69,10 +69,8 @@ func (n *node) upgrade(t *testing.T, permissions string, end time.Time, change f
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.StatusCode != http.StatusSwitchingProtocols {
-		_ = res.Body.Close()
-	}
-	return s, res
+	_ = res.Body.Close() // a refusal's text is not looked at; an upgraded answer has none
+	return s, answer{res, ""}
 }
 
 // socket opens a WebSocket that must open.
@@ -230,7 +228,7 @@ func TestWebSocket_RefusedHandshakesAreJSON(t *testing.T) {
 }
 
 // stream opens an SSE stream and returns its lines; leave ends it.
-func (n *node) stream(t *testing.T, permissions, lastEventID string, end time.Time) (res *http.Response, data func() (id, text string), leave func()) {
+func (n *node) stream(t *testing.T, permissions, lastEventID string, end time.Time) (head answer, data func() (id, text string), leave func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := request(t, http.MethodGet, n.url("/sse"), nil).WithContext(ctx)
@@ -257,7 +255,7 @@ func (n *node) stream(t *testing.T, permissions, lastEventID string, end time.Ti
 		}
 		return id, ""
 	}
-	return res, data, leave
+	return answer{res, ""}, data, leave
 }
 
 func TestContract_SSE(t *testing.T) {

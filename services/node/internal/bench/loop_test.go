@@ -53,6 +53,10 @@ func (b *loop) link(ctx context.Context) error {
 
 func (b *loop) host(name string, stack []uint64) {
 	switch name {
+	case "context_id", "executor_id":
+		b.regs[stack[0]] = make([]byte, 32)
+	case "time_now":
+		binary.LittleEndian.PutUint64(b.buffer(stack[0]), 1)
 	case "input":
 		b.regs[stack[0]] = b.input
 	case "register_len":

@@ -280,10 +280,6 @@ func TestRun_ProxyModeNeedsTheKeyFile(t *testing.T) {
 	if code != 1 || !strings.Contains(errs, "server.proxy.assertion_key_file") || !strings.Contains(errs, "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
-	code, _, errs = merod(t, nil, "--home", home, "-n", "n", "run", "--auth-mode", "embedded")
-	if code != 1 || !strings.Contains(errs, "no embedded authentication") {
-		t.Errorf("embedded: exit code %d, %q", code, errs)
-	}
 }
 
 func TestRun_InitHealthcheckReloadStop(t *testing.T) {

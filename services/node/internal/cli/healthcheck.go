@@ -1,14 +1,21 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/home"
 )
 
 func (p Process) healthcheckCommand(pl *place) *cobra.Command {
@@ -37,9 +44,13 @@ func (p Process) healthcheck(ctx context.Context, pl *place) error {
 	if !cfg.Server.Admin.Enabled {
 		return errors.New("server.admin is off, so the node has no health route")
 	}
+	client, scheme, err := p.own(dir, cfg)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, addr := range cfg.ListenAddrs() {
-		err := askReady(ctx, reachable(addr))
+		err := askReady(ctx, client, scheme+"://"+reachable(addr).String())
 		if err == nil {
 			_, err = fmt.Fprintln(p.Stdout, "ready")
 			return err
@@ -62,19 +73,47 @@ func reachable(addr netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ip, addr.Port())
 }
 
-func askReady(ctx context.Context, addr netip.AddrPort) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr.String()+"/admin-api/ready", nil)
+// own returns a client for the node itself, whose certificate, if it has one, need not name the loopback address: it
+// is the one of the configured file that counts.
+func (p Process) own(dir home.Dir, cfg config.Config) (client *http.Client, scheme string, err error) {
+	transport := &http.Transport{DisableKeepAlives: true}
+	client = &http.Client{Transport: transport}
+	if cfg.Server.TLS.CertFile == "" {
+		return client, "http", nil
+	}
+	text, err := os.ReadFile(dir.Path(cfg.Server.TLS.CertFile))
+	if err != nil {
+		return nil, "", fmt.Errorf("server.tls.cert_file: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, "", errors.New("server.tls.cert_file: holds no certificate")
+	}
+	transport.TLSClientConfig = &tls.Config{
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection asks for the very certificate instead
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if !bytes.Equal(s.PeerCertificates[0].Raw, block.Bytes) {
+				return errors.New("it has another certificate than server.tls.cert_file")
+			}
+			return nil
+		},
+	}
+	return client, "https", nil
+}
+
+func askReady(ctx context.Context, client *http.Client, base string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/admin-api/ready", nil)
 	if err != nil {
 		return err
 	}
 	req.Host = "localhost" // a name that every auth mode accepts
-	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: not ready (%s)", addr, res.Status)
+		return fmt.Errorf("%s: not ready (%s)", base, res.Status)
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ type Config struct {
 	Blobstore  Blobstore      `koanf:"blobstore"`
 	Events     Events         `koanf:"events"`
 	Apps       Applications   `koanf:"applications"`
+	Execution  Execution      `koanf:"execution"`
 	Log        Log            `koanf:"log"`
 	Network    Network        `koanf:"network"`
 	Compatible map[string]any `koanf:"context" doc:"free table that nodes of the reference keep chain clients in; kept, without effect"`
@@ -214,6 +215,12 @@ type Applications struct {
 	Paths           []string       `koanf:"paths" doc:"absolute directories below which files may be installed by path; empty = the directory given with --home, and in auth mode 'none' every directory"`
 }
 
+// Execution bounds the calls of applications.
+type Execution struct {
+	TimeLimit time.Duration `koanf:"time_limit" doc:"longest time of one call of a method"`
+	CacheSize int64         `koanf:"cache_size" doc:"most bytes of compiled modules that are kept on disk, in the directory cache of the node"`
+}
+
 // Log configures logging to stderr.
 type Log struct {
 	Level  string `koanf:"level" doc:"'debug', 'info', 'warn' or 'error'"`
@@ -234,6 +241,7 @@ func Defaults() Config {
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
 		Events:    Events{LogMaxEvents: 65536, LogMaxBytes: 64 << 20},
+		Execution: Execution{TimeLimit: 30 * time.Second, CacheSize: 1 << 30},
 		Apps:      Applications{MaxSize: 64 << 20, MaxModuleSize: 20 << 20, DownloadTimeout: 5 * time.Minute},
 		Log:       Log{Level: "info", Format: "json"},
 	}

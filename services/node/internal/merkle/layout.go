@@ -38,7 +38,7 @@ func (l layout) decode(text []byte) (*Node, error) {
 	d.fixed(n.Own[:])
 	from := d.off
 	l.metadata(d)
-	if d.option() { // deleted at
+	if l.kept && d.option() { // deleted at
 		d.skip(8)
 	}
 	if l.deleted {

@@ -127,19 +127,26 @@ func (n *Node) hash(sorted bool) id.ID {
 }
 
 // layout is a generation of the SDK.
-type layout struct{ typed, versioned, signer, deleted bool }
+type layout struct {
+	kept      bool // an index stays when its entity is deleted, and says when that was
+	typed     bool // metadata names the way of merging and the field
+	versioned bool // and the version of the schema
+	signer    bool // signatures name their key
+	deleted   bool // an index lists the children that were deleted
+}
 
 // layouts are the known combinations, the oldest first. A field that came once stayed.
 var layouts = []layout{
 	{},
-	{typed: true},
-	{typed: true, deleted: true},
-	{typed: true, signer: true},
-	{typed: true, signer: true, deleted: true},
-	{typed: true, versioned: true},
-	{typed: true, versioned: true, deleted: true},
-	{typed: true, versioned: true, signer: true},
-	{typed: true, versioned: true, signer: true, deleted: true},
+	{kept: true},
+	{kept: true, typed: true},
+	{kept: true, typed: true, deleted: true},
+	{kept: true, typed: true, signer: true},
+	{kept: true, typed: true, signer: true, deleted: true},
+	{kept: true, typed: true, versioned: true},
+	{kept: true, typed: true, versioned: true, deleted: true},
+	{kept: true, typed: true, versioned: true, signer: true},
+	{kept: true, typed: true, versioned: true, signer: true, deleted: true},
 }
 
 // Decode reads an index. The error wraps [ErrLayout].

@@ -15,17 +15,18 @@ import (
 
 // generation says what an SDK writes of an entity.
 type generation struct {
-	name                              string
-	typed, versioned, signer, deleted bool
-	sorted                            bool // the hash takes the children by id
+	name                                    string
+	kept, typed, versioned, signer, deleted bool
+	sorted                                  bool // the hash takes the children by id
 }
 
 var generations = []generation{
 	{name: "oldest"},
-	{name: "typed", typed: true},
-	{name: "typed, sorted", typed: true, sorted: true},
-	{name: "versioned, with removed children", typed: true, versioned: true, deleted: true, sorted: true},
-	{name: "newest", typed: true, versioned: true, signer: true, deleted: true, sorted: true},
+	{name: "kept", kept: true},
+	{name: "typed", kept: true, typed: true},
+	{name: "typed, sorted", kept: true, typed: true, sorted: true},
+	{name: "versioned, with removed children", kept: true, typed: true, versioned: true, deleted: true, sorted: true},
+	{name: "newest", kept: true, typed: true, versioned: true, signer: true, deleted: true, sorted: true},
 }
 
 // entity is a node of a tree in a test.
@@ -126,7 +127,9 @@ func (g generation) store(t testing.TB, into map[string][]byte, n, parent *entit
 	e.Fixed(full[:])
 	e.Fixed(own[:])
 	g.metadata(&e, n)
-	e.Option(false)
+	if g.kept {
+		e.Option(false)
+	}
 	if g.deleted {
 		e.Len(1)
 		e.Fixed(make([]byte, 32))
@@ -174,7 +177,7 @@ func TestReplaceRoot_IsWhatTheSDKWouldHaveWritten(t *testing.T) {
 }
 
 func TestReplaceRoot_RefusesWhatItDoesNotUnderstand(t *testing.T) {
-	g := generations[1]
+	g := generations[2]
 	broken := errors.New("broken disk")
 	for name, tt := range map[string]struct {
 		change func(m map[string][]byte)

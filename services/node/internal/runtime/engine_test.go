@@ -316,7 +316,9 @@ func TestParallelIsALimit(t *testing.T) {
 		}
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 	if _, err := e.Run(t.Context(), quick, runtime.Call{Method: "run"}); err != nil {
 		t.Error(err)
 	}

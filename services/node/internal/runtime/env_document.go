@@ -67,7 +67,6 @@ func (d document) encode(context, own id.ID) []byte {
 	e.U64(d.created)
 	e.U64(d.updated)
 	e.U8(storagePublic)
-	e.Option(false)    // deleted
 	b, _ := e.Finish() // fixed sizes
 	return b
 }
@@ -98,7 +97,7 @@ func (v *invocation) putDocument(content []byte, created, updated uint64) {
 func persistRootState(v *invocation, stack []uint64) {
 	content, created, updated := v.value(stack[0]), stack[1], stack[2]
 	old, existed := v.document()
-	now := uint64(v.engine.now().UnixNano()) //nolint:gosec // after 1970
+	now := uint64(v.engine.now().UnixNano())
 	if created == 0 {
 		created = now
 	}

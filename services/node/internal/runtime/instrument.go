@@ -386,7 +386,7 @@ func (r *rewriter) constant(c *cursor, out []byte) []byte {
 
 // global passes over the index of one of the module's own globals: our two are not the guest's to touch.
 func (r *rewriter) global(c *cursor) {
-	if uint64(c.u32()) >= uint64(r.globals) {
+	if int64(c.u32()) >= int64(r.globals) {
 		c.fail(errors.New("a global index is out of range"))
 	}
 }

@@ -22,14 +22,14 @@ func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 
 // Reallocate implements [experimental.LinearMemory].
 func (m *memory) Reallocate(size uint64) []byte {
-	limit := uint64(m.module.limits.MemoryPages) * pageSize
-	if size > limit {
+	limit := int(m.module.limits.MemoryPages) * pageSize
+	if size > uint64(limit) {
 		m.refused = true
 		return nil
 	}
-	n := int(size)
+	n := int(size) //nolint:gosec // at most limit
 	if n > cap(m.buffer) {
-		m.grow(n, int(limit))
+		m.grow(n, limit)
 	}
 	m.used = max(m.used, n)
 	m.buffer = m.buffer[:n]

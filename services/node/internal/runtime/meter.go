@@ -78,7 +78,7 @@ func (f *function) locals() int {
 			return 0
 		}
 	}
-	return int(sum) //nolint:gosec // at most maxLocals
+	return int(sum)
 }
 
 // charge makes whatever block is repeated as a whole pay.

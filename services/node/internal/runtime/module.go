@@ -68,8 +68,9 @@ func isMethodName(s string) bool {
 	return true
 }
 
-// moduleConfig makes an instance without a name, so that there can be many, and without looking for "_start".
-var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions()
+// moduleConfig makes an instance without a name, so that there can be many, and without looking for "_start". Nothing
+// of the system can be reached from it; without a source of randomness of ours, wazero would make and seed one each time.
+var moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(strings.NewReader(""))
 
 // newModule compiles an instrumented module. With dir, the machine code is read from there if it is there, and
 // written there otherwise.

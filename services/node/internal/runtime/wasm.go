@@ -125,7 +125,7 @@ func (c *cursor) byte() byte {
 }
 
 func (c *cursor) take(n uint32) []byte {
-	if uint64(n) > uint64(len(c.b)-c.off) {
+	if int64(n) > int64(len(c.b)-c.off) {
 		c.fail(errTruncated)
 		return nil
 	}
@@ -165,7 +165,7 @@ func (c *cursor) skipNumber(n int) {
 // count reads the length of a vector whose elements have at least one byte each.
 func (c *cursor) count() int {
 	n := c.u32()
-	if uint64(n) > uint64(len(c.b)-c.off) {
+	if int64(n) > int64(len(c.b)-c.off) {
 		c.fail(errTruncated)
 		return 0
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
+	"github.com/calimero-network/mero-go/services/auth/internal/owner"
 )
 
 // open prepares the file and hands it to bbolt.
@@ -100,7 +101,7 @@ func create(path string) error {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	if err := f.Close(); err != nil {
+	if err := errors.Join(owner.Adopt(f), f.Close()); err != nil {
 		return err
 	}
 	empty, err := bbolt.Open(f.Name(), 0o600, nil)

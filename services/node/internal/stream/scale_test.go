@@ -1,0 +1,205 @@
+package stream_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/calimero-network/mero-go/services/node/internal/event"
+	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/internal/stream"
+)
+
+// crowd is many subscribers of both kinds over raw connections: each costs the test one goroutine and a buffer, so that
+// what is measured is the node's.
+type crowd struct {
+	t        testing.TB
+	arrivals chan struct{}
+	wg       sync.WaitGroup
+	conns    []net.Conn
+}
+
+func (c *crowd) dial(s *server) net.Conn {
+	c.t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", s.Listener.Addr().String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.conns = append(c.conns, conn)
+	return conn
+}
+
+func (c *crowd) close() {
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.wg.Wait()
+}
+
+// webSocket opens a WebSocket with a subscription and, unless it is slow, counts the events that arrive.
+func (c *crowd) webSocket(s *server, context id.ID, slow bool) {
+	c.t.Helper()
+	conn := c.dial(s)
+	head := "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+	text := subscribe(context)
+	frame := append([]byte{0x81, 0x80 | 126, byte(len(text) >> 8), byte(len(text)), 0, 0, 0, 0}, text...)
+	if _, err := conn.Write(append([]byte(head), frame...)); err != nil {
+		c.t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, " 101 ") {
+		c.t.Fatalf("%q %v", line, err)
+	}
+	for line := ""; line != "\r\n"; {
+		var err error
+		if line, err = r.ReadString('\n'); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	if _, err := r.ReadString('}'); err != nil { // of the answer's result
+		c.t.Fatal(err)
+	}
+	if !slow {
+		c.count(r)
+	}
+}
+
+// sse opens an SSE stream with a subscription and counts the events that arrive.
+func (c *crowd) sse(s *server, context id.ID) {
+	c.t.Helper()
+	conn := c.dial(s)
+	if _, err := fmt.Fprint(conn, "GET /sse HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	session := ""
+	for session == "" {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if name, value, _ := strings.Cut(strings.TrimSpace(line), ": "); http.CanonicalHeaderKey(name) == "X-Sse-Session-Id" {
+			session = value
+		}
+	}
+	if _, err := r.ReadString('}'); err != nil { // of the connect frame
+		c.t.Fatal(err)
+	}
+	s.listen("", session, context)
+	c.count(r)
+}
+
+var sign = []byte(`"StateMutation"`)
+
+// count counts events by a text that each holds once.
+func (c *crowd) count(r io.Reader) {
+	c.wg.Go(func() {
+		buf, kept := make([]byte, 4096), 0
+		for {
+			n, err := r.Read(buf[kept:])
+			text := buf[:kept+n]
+			for range bytes.Count(text, sign) {
+				c.arrivals <- struct{}{}
+			}
+			if err != nil {
+				return
+			}
+			if i := bytes.LastIndex(text, sign); i >= 0 {
+				text = text[i+1:] // not again
+			}
+			kept = copy(buf, text[max(0, len(text)-len(sign)+1):])
+		}
+	})
+}
+
+// gather opens n subscribers of each kind and one WebSocket that never reads.
+func gather(t testing.TB, s *server, n int, context id.ID) *crowd {
+	t.Helper()
+	c := &crowd{t: t, arrivals: make(chan struct{}, 1<<16)}
+	for range n {
+		c.webSocket(s, context, false)
+		c.sse(s, context)
+	}
+	c.webSocket(s, context, true)
+	return c
+}
+
+// await waits until count events have arrived.
+func (c *crowd) await(count int) {
+	c.t.Helper()
+	late := time.NewTimer(60 * time.Second)
+	defer late.Stop()
+	for n := range count {
+		select {
+		case <-c.arrivals:
+		case <-late.C:
+			c.t.Fatalf("%d of %d events arrived", n, count)
+		}
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// node check F63: publishing waits for nobody, and what is not read costs no memory.
+func TestManySubscribers_OneSlow(t *testing.T) {
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Minute }})
+	c := gather(t, s, subscribers, ctxA)
+	defer c.close()
+	const events = 20
+	began := time.Now()
+	for n := range byte(events) {
+		s.publish(mutation(ctxA, n))
+	}
+	published := time.Since(began)
+	c.await(2 * subscribers * events)
+	t.Logf("%d events to %d subscribers: published after %s, delivered after %s", events, 2*subscribers, published, time.Since(began))
+
+	// The slow one, and readers that are all slow, keep positions and no events: 40 MiB of events that nobody of a
+	// second context reads leave the heap as it is.
+	for range 8 {
+		c.webSocket(s, ctxB, true)
+	}
+	before := heap()
+	big := event.StateMutation{Context: ctxB, Emitted: []event.Emitted{{Kind: "Big", Data: make([]byte, 256<<10)}}}
+	for range 40 {
+		s.publish(big)
+	}
+	s.publish(mutation(ctxA, 1)) // the others still hear at once
+	c.await(2 * subscribers)
+	grown := int64(heap()) - int64(before)
+	if grown > 48<<20 {
+		t.Errorf("readers that do not read hold %d MiB", grown>>20)
+	}
+}
+
+// How long an event takes from its commit to the last of 1 000 subscribers, half of them WebSockets, half SSE.
+func BenchmarkFanOut1000(b *testing.B) {
+	s := start(b, options{})
+	c := gather(b, s, 500, ctxA)
+	defer c.close()
+	var took []time.Duration
+	for b.Loop() {
+		s.publish(mutation(ctxA, 1))
+		began := time.Now()
+		c.await(1000)
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
