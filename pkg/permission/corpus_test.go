@@ -34,8 +34,8 @@ func readCorpus(t *testing.T) corpus {
 	if err := json.Unmarshal(data, &c); err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Cases) < 70 || len(c.Delegation) < 15 {
-		t.Fatalf("the corpus holds only %d and %d cases", len(c.Cases), len(c.Delegation))
+	if len(c.Cases) != 77 || len(c.Delegation) != 15 {
+		t.Fatalf("the corpus holds %d and %d cases, want 77 and 15", len(c.Cases), len(c.Delegation))
 	}
 	return c
 }
@@ -90,7 +90,8 @@ func TestCorpus_Delegation(t *testing.T) {
 		"put-self-escalate":       false,
 		"del-context-injection":   true, // without the binding; its ids are refused in TestBinding_TakesIDsOnly
 	}
-	// These need keys, accounts or history; the tests of the key service run them.
+	// These need keys, accounts or history; TestPermissionCorpus_Delegation of mero-auth plays them, and all others, over
+	// HTTP.
 	elsewhere := map[string]string{
 		"del-stale-root":                 "live intersection at use; TestEffective_FollowsTheLiveRoot here covers the list",
 		"put-other-escalate":             "names another key instead of a permission",

@@ -67,7 +67,7 @@ func (a *Service) build(c config.Config) (*plane, error) {
 			FrameOptions: headers.FrameOptions, NoSniff: headers.ContentTypeOptions, ReferrerPolicy: headers.ReferrerPolicy,
 			ConnectSrc: headers.CSP.ConnectSrc,
 		},
-		MaxBody: c.Security.MaxBodySize, PublicURL: c.PublicURL, Trusted: c.Forward.TrustedProxies,
+		MaxBody: c.Security.MaxBodySize, PublicURL: c.PublicURL, Trusted: c.Forward.TrustedProxies, Mock: c.Development,
 		Version: buildinfo.Version, Started: a.started, Now: a.now, Log: a.log,
 	})
 	if err != nil {

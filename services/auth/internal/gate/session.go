@@ -36,6 +36,7 @@ type Session struct {
 	live        store.Live    // family, key and root as they were read
 	secretEpoch uint64        // of the signing secrets, read before the token was verified
 	hash        [sha256.Size]byte
+	issuedAt    int64 // of the token, Unix seconds
 	exactExpiry int64 // Unix seconds at which the session is over, leeway included
 	idle        int64 // seconds without use after which it is over
 }
@@ -73,7 +74,8 @@ func (s *Sessions) Authenticate(ctx context.Context, raw string) (*Session, erro
 // authenticate is Authenticate at a time, in Unix seconds, for callers that have looked at the clock.
 func (s *Sessions) authenticate(ctx context.Context, raw string, now int64) (*Session, error) {
 	hash := digest(raw)
-	if found := s.cache.get(&hash); found != nil && found.current(s.SecretEpoch()) {
+	// A token from the future is looked at again: the clock was set back since it was verified.
+	if found := s.cache.get(&hash); found != nil && found.current(s.SecretEpoch()) && found.issuedAt <= now {
 		if !s.use(found, now) {
 			return nil, errExpired
 		}
@@ -148,6 +150,7 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 		Node: ParseNodeBinding(claims.NodeURL), live: live, secretEpoch: secretEpoch,
 		idle: s.Store.Limits.Span(live.Family.Machine),
 	}
+	session.issuedAt = claims.IssuedAt
 	session.exactExpiry = claims.Expires + int64(s.Leeway/time.Second)
 	session.endAt(live.Key.ExpiresAt)
 	session.endAt(live.Root.ExpiresAt)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
@@ -139,10 +140,12 @@ func (c abuse) request(t *testing.T, admin, keyID string) []byte {
 	return b.Bytes()
 }
 
-// Every case of the corpus over a raw connection: a listed status, no success that is not listed, no 5xx, one JSON
+// Every case of the corpus over a raw connection to the whole service (those that keep it waiting, to one with short
+// time-outs): a listed status, no success that is not listed, no 5xx, one JSON
 // error body that repeats nothing of the input, and nothing stored.
 func TestInputAbuse(t *testing.T) {
-	a := startAPI(t)
+	s := startSite(t)
+	a := s.overStore(t)
 	quick := startAPI(t, func(o *apiOptions) { o.readTimeout, o.headerTimeout = 300*time.Millisecond, 300*time.Millisecond })
 	for _, c := range readAbuse(t) {
 		target := a
@@ -152,10 +155,65 @@ func TestInputAbuse(t *testing.T) {
 		target.abuse(t, c)
 	}
 	a.logIn(t, "alice")
-	for _, line := range a.log.lines(t, "request refused") {
-		if line["level"] == "ERROR" {
-			t.Errorf("the log holds %v", line)
+	s.wantsNoErrors(t)
+}
+
+// The bodies and headers of every case at every other endpoint that reads a body: whatever they are there, they are no
+// failure of the service, and nothing is stored unless the answer says so.
+func TestInputAbuse_AtEveryEndpoint(t *testing.T) {
+	s := startSite(t)
+	a := s.overStore(t)
+	endpoints, requests := 0, 0
+	cases := slices.DeleteFunc(readAbuse(t), func(c abuse) bool {
+		return c.hangs() || len(c.body(t)) > 64<<10 // size is decided before the endpoint is
+	})
+	for row := range route.Auth.All() {
+		if row.Method != http.MethodPost && row.Method != http.MethodPut && row.Method != http.MethodPatch || row.Op == "gate.validate" {
+			continue
 		}
+		endpoints++
+		admin := a.logIn(t, "alice").Access
+		client := parse(t, a.mint(t, admin, "context:list").Access).Sub
+		for _, c := range cases {
+			requests++
+			if row.Op == "token.revoke" { // an object without client_id ends the session that asks
+				admin = a.logIn(t, "alice").Access
+			}
+			c.Method, c.Path, c.Token = row.Method, strings.ReplaceAll(row.Pattern, "{key_id}", client), "T_admin"
+			what := fmt.Sprintf("%s at %s %s", c.ID, row.Method, row.Pattern)
+			before := a.digest(t)
+			r, _ := a.raw(t, c.Method, c.request(t, admin, client))
+			if r.status == 0 || r.status >= 500 || (r.status < 400 && r.status != http.StatusOK) {
+				t.Errorf("%s: %d %.200s", what, r.status, r.body)
+			}
+			// What is an empty wish at one endpoint, or an account's name and password, may be meant.
+			mayDo := []string{"clients.create", "token.revoke", "keys.permissions.change", "keys.change", "keys.create of token-userpass-04"}
+			if r.status == http.StatusOK && !slices.Contains(mayDo, row.Op) && !slices.Contains(mayDo, row.Op+" of "+c.ID) {
+				t.Errorf("%s: it succeeds", what)
+			}
+			if r.status != http.StatusOK && a.digest(t) != before {
+				t.Errorf("%s: %d, and the store changed", what, r.status)
+			}
+		}
+	}
+	if endpoints < 8 || requests < 1400 {
+		t.Errorf("%d requests at %d endpoints, want more", requests, endpoints)
+	}
+	s.wantsNoErrors(t)
+}
+
+// overStore returns the service as an api whose store can be read.
+func (s *site) overStore(t *testing.T) *api {
+	t.Helper()
+	a := &api{addr: s.Addr, db: s.DB, store: s.Store, password: s.password}
+	s.addRoot(t, s.root(t).Access, "alice")
+	return a
+}
+
+func (s *site) wantsNoErrors(t *testing.T) {
+	t.Helper()
+	if lines := s.Log.Lines(`"level":"ERROR"`); len(lines) > 0 {
+		t.Errorf("the log holds %d errors, the first: %s", len(lines), lines[0])
 	}
 }
 

@@ -220,3 +220,9 @@ func (a *api) digest(t *testing.T) string {
 	}
 	return all.String()
 }
+
+// readAll returns the body of a response.
+func readAll(res *http.Response) (string, error) {
+	raw, err := io.ReadAll(res.Body)
+	return string(raw), err
+}

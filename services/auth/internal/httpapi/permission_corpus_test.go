@@ -79,6 +79,9 @@ func TestPermissionCorpus_AtTheGate(t *testing.T) {
 	if err := json.Unmarshal(raw, &corpus); err != nil {
 		t.Fatal(err)
 	}
+	if len(corpus.Cases) != 77 {
+		t.Fatalf("%d cases, want 77", len(corpus.Cases))
+	}
 	s := authtest.Start(t)
 	root := s.Root(t, "admin")
 	var unrouted []string

@@ -18,11 +18,13 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 	return map[string]echo.HandlerFunc{
 		"login.page":      s.loginPage,
 		"login.callback":  s.callback,
+		"login.asset":     noFile,
+		"login.favicon":   noFile,
 		"login.challenge": s.challenge,
 		"login.providers": s.providers,
 		"token.issue":     s.token,
 		"token.refresh":   s.refresh,
-		"token.mock":      noMocks,
+		"token.mock":      s.mock,
 		"token.revoke":    s.revoke,
 
 		"service.health":   s.health,
@@ -147,8 +149,8 @@ func (s *server) callback(c echo.Context) error {
 	return c.Redirect(http.StatusFound, target)
 }
 
-// noMocks answers as the reference does where mock tokens are disabled.
-func noMocks(echo.Context) error { return fault.New(fault.NotFound, "Endpoint not found") }
+// noFile stands for the files of the login application, which is not in this version.
+func noFile(echo.Context) error { return fault.New(fault.NotFound, "no such file") }
 
 // admit verifies the token of a request to mero-auth itself. Clients tell a revoked token here by 403.
 func (s *server) admit(r *http.Request) (*gate.Session, error) {

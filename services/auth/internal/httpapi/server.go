@@ -17,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
 	"github.com/calimero-network/mero-go/services/auth/internal/limit"
@@ -43,9 +44,10 @@ type Deps struct {
 
 	CORS      *cors.Rules
 	Headers   SecurityHeaders
-	MaxBody   int64          // bytes
-	PublicURL string         // "" when unknown
-	Trusted   []netip.Prefix // proxies whose word on the client's address and the request id is taken
+	MaxBody   int64              // bytes
+	PublicURL string             // "" when unknown
+	Trusted   []netip.Prefix     // proxies whose word on the client's address and the request id is taken
+	Mock      config.Development // read in a build with the tag mock only
 	Version   string
 	Started   time.Time
 	Now       func() time.Time

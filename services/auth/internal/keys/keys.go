@@ -79,6 +79,8 @@ func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRe
 		return false, fault.Wrap(err, fault.Conflict, "a key of this account exists already or was revoked; it is not replaced")
 	case errors.Is(err, store.ErrUsed):
 		return false, fault.Wrap(err, fault.Invalid, "the challenge was used already, ask for a new one")
+	case errors.Is(err, store.ErrClock):
+		return false, fault.Wrap(err, fault.Unavailable, "challenges are not accepted at present, try again")
 	}
 	if err == nil && created {
 		s.Log.InfoContext(ctx, "root key created", "key_id", key.ID, "provider", r.Provider.Name(), "by", caller.KeyID)
@@ -148,7 +150,7 @@ func (s *Service) addRoot(tx *store.Tx, caller *gate.Session, grant login.RootGr
 		return key, false, err
 	}
 	if c := grant.Proof.Challenge; c != nil {
-		if err := tx.UseChallenge(c.ID, c.Expires); err != nil {
+		if err := tx.UseChallenge(c.ID, c.Expires, s.Now()); err != nil {
 			return key, false, err
 		}
 	}

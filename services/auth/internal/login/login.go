@@ -120,9 +120,12 @@ func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (fa
 
 // UseChallenge is [provider.Attempt.UseChallenge] over the store: of any number of uses of a challenge, one succeeds.
 func (s *Service) UseChallenge(ctx context.Context, c challenge.Claims) error {
-	err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.UseChallenge(c.ID, c.Expires) })
-	if errors.Is(err, store.ErrUsed) {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.UseChallenge(c.ID, c.Expires, s.Now()) })
+	switch {
+	case errors.Is(err, store.ErrUsed):
 		return fmt.Errorf("%w: %s", provider.ErrRejected, challengeUsed)
+	case errors.Is(err, store.ErrClock):
+		return fmt.Errorf("%w: %w", provider.ErrUnavailable, err)
 	}
 	return err
 }
@@ -141,7 +144,7 @@ type proven struct {
 // begin uses the challenge up, finds the root key, or creates the first one, and stores a new session of it.
 func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bool, err error) {
 	if l.proof.Challenge != nil {
-		if err := tx.UseChallenge(l.proof.Challenge.ID, l.proof.Challenge.Expires); err != nil {
+		if err := tx.UseChallenge(l.proof.Challenge.ID, l.proof.Challenge.Expires, s.Now()); err != nil {
 			return family, false, err
 		}
 	}
@@ -355,6 +358,8 @@ func tokenFault(err error) error {
 		return errNotAuthorized
 	case errors.Is(err, store.ErrUsed):
 		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: "+challengeUsed)
+	case errors.Is(err, store.ErrClock):
+		return Classify(fmt.Errorf("%w: %w", provider.ErrUnavailable, err))
 	case errors.Is(err, store.ErrExists):
 		return errKeyRevoked
 	case errors.Is(err, bootstrap.ErrWrong):

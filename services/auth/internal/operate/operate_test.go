@@ -317,4 +317,3 @@ func TestRecover_Key(t *testing.T) {
 		t.Errorf("audit %q", got)
 	}
 }
-

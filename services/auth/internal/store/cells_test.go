@@ -29,7 +29,7 @@ func TestCells_ExactlyTheChangesThatTakeRights(t *testing.T) {
 		}, nil},
 		{"create a family", func(tx *store.Tx) error { return tx.CreateFamily(store.Family{ID: "fam-new", Key: "a"}) }, nil},
 		{"refresh", func(tx *store.Tx) error { return tx.SaveFamily(store.Family{ID: "fam", Key: "a", Number: 2}) }, nil},
-		{"use a challenge", func(tx *store.Tx) error { return tx.UseChallenge("c", start) }, nil},
+		{"use a challenge", func(tx *store.Tx) error { return tx.UseChallenge("c", start, start) }, nil},
 		{"put an account", func(tx *store.Tx) error { return tx.PutAccount("p", store.Account{Name: "n"}) }, nil},
 		{"revoke a family", func(tx *store.Tx) error { return tx.RevokeFamily("fam", start) }, []string{"family fam"}},
 		{"revoke the families of a key", func(tx *store.Tx) error {

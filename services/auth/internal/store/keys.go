@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/permission"
-	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
 
 // KeyType tells an identity from a delegation.
@@ -297,16 +296,4 @@ func (tx *Tx) Account(provider, name string) (Account, error) {
 func (tx *Tx) PutAccount(provider string, a Account) error {
 	a.V = schema
 	return put(tx.Tx, bucketAccount, provider+":"+a.Name, a)
-}
-
-// UseChallenge records the use of a challenge until it expires by itself. A second use is ErrUsed.
-func (tx *Tx) UseChallenge(id string, expires time.Time) error {
-	_, err := tx.Get(bucketChallenge, id)
-	if err == nil {
-		return ErrUsed
-	}
-	if !errors.Is(err, kv.ErrNotFound) {
-		return fmt.Errorf("read challenge:%s: %w", id, err)
-	}
-	return put(tx.Tx, bucketChallenge, id, expires.Unix())
 }

@@ -23,6 +23,7 @@ var (
 	ErrNotFound = errors.New("no such record")
 	ErrExists   = errors.New("record exists already")
 	ErrUsed     = errors.New("challenge was used already")
+	ErrClock    = errors.New("the clock was set back, and the challenge may have been used before that")
 	ErrNewer    = errors.New("the store was written by a newer version")
 
 	// ErrUnavailable is a failure of the store itself: nothing is wrong with what was asked, and trying again may help.
@@ -42,7 +43,7 @@ const (
 	bucketKeyFamilies = "key_families" // key_families:{key}:{fam}
 	bucketChallenge   = "challenge"    // challenge:{jti}
 	bucketAccount     = "account"      // account:{provider}:{name}
-	bucketSystem      = "system"       // system:schema, system:bootstrap
+	bucketSystem      = "system"       // system:schema, system:bootstrap, system:challenges
 	// audit:{id} and system:audit belong to package audit.
 )
 

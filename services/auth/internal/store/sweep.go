@@ -24,17 +24,6 @@ type name struct{ bucket, key string }
 // dead returns what goes with the record of that id, itself included, nil if it is still needed.
 type dead func(id string, raw []byte) ([]name, error)
 
-// SweepChallenges deletes used challenges that expired before now and reports how many it deleted.
-func (s *Store) SweepChallenges(ctx context.Context, now time.Time) (int, error) {
-	return s.sweep(ctx, bucketChallenge, "", func(id string, raw []byte) ([]name, error) {
-		var exp int64
-		if err := json.Unmarshal(raw, &exp); err != nil || exp >= now.Unix() {
-			return nil, err
-		}
-		return []name{{bucketChallenge, id}}, nil
-	})
-}
-
 // SweepFamilies deletes families whose last token expired before now and reports how many it deleted. It looks at
 // those whose id starts with prefix.
 func (s *Store) SweepFamilies(ctx context.Context, now time.Time, prefix string) (int, error) {

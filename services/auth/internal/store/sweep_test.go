@@ -24,7 +24,7 @@ func TestUseChallenge_Replay(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
-				switch err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge("jti", start) }); {
+				switch err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge("jti", start, start) }); {
 				case err == nil:
 					won.Add(1)
 				case errors.Is(err, store.ErrUsed):
@@ -47,7 +47,7 @@ func TestSweepChallenges(t *testing.T) {
 		s := open(t, db)
 		update(t, s, func(tx *store.Tx) error {
 			for i := range 10 {
-				if err := tx.UseChallenge(fmt.Sprintf("c%d", i), start.Add(time.Duration(i)*time.Second)); err != nil {
+				if err := tx.UseChallenge(fmt.Sprintf("c%d", i), start.Add(time.Duration(i)*time.Second), start); err != nil {
 					return err
 				}
 			}
@@ -60,10 +60,50 @@ func TestSweepChallenges(t *testing.T) {
 			}
 		}
 		for i := range 10 {
-			err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge(fmt.Sprintf("c%d", i), start) })
+			err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge(fmt.Sprintf("c%d", i), now.Add(time.Minute), now) })
 			if remembered := errors.Is(err, store.ErrUsed); remembered != (i >= 5) {
 				t.Errorf("challenge %d of 10 is remembered: %t (%v)", i, remembered, err)
 			}
+		}
+	})
+}
+
+// A clock that runs ahead lets a sweep forget challenges that are good again when it is set back: they stay refused.
+func TestSweepChallenges_ClockSetBack(t *testing.T) {
+	onEachBackend(t, func(t *testing.T, db kv.DB) {
+		s := open(t, db)
+		use := func(id string, issued, now time.Time) error {
+			return s.Update(t.Context(), func(tx *store.Tx) error { return tx.UseChallenge(id, issued.Add(5*time.Minute), now) })
+		}
+		if err := use("first", start, start); err != nil {
+			t.Fatal(err)
+		}
+		for i, ahead := range []time.Duration{time.Hour, 74 * 365 * 24 * time.Hour} { // and the year 2100
+			fresh := start.Add(time.Duration(i+2) * time.Second)
+			if _, err := s.SweepChallenges(t.Context(), start.Add(ahead)); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, db) // as after a restart
+			if err := use("first", start, start.Add(time.Second)); !errors.Is(err, store.ErrClock) {
+				t.Errorf("%v ahead and back: the second use is %v, want ErrClock", ahead, err)
+			}
+			if err := use(fmt.Sprint("fresh", i), fresh, fresh); err != nil {
+				t.Errorf("%v ahead and back: a new challenge is %v", ahead, err)
+			}
+		}
+		// A login while the clock showed another century does not keep everybody out until then.
+		later := start.Add(74 * 365 * 24 * time.Hour)
+		if err := use("far", later, later); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SweepChallenges(t.Context(), later.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := use("third", start.Add(time.Minute), start.Add(time.Minute)); err != nil {
+			t.Errorf("after a login in another century: %v", err)
+		}
+		if err := use("far", later, later.Add(time.Second)); !errors.Is(err, store.ErrClock) {
+			t.Errorf("in the other century: %v, want ErrClock", err)
 		}
 	})
 }
@@ -211,7 +251,7 @@ func TestSweep_ManyRecordsBesideWriters(t *testing.T) {
 					if i >= dead {
 						exp = at + 100
 					}
-					if err := errors.Join(tx.CreateFamily(family(i, exp)), tx.UseChallenge(fmt.Sprint("c", i), time.Unix(exp, 0))); err != nil {
+					if err := errors.Join(tx.CreateFamily(family(i, exp)), tx.UseChallenge(fmt.Sprint("c", i), time.Unix(exp, 0), start)); err != nil {
 						return err
 					}
 				}
@@ -232,7 +272,7 @@ func TestSweep_ManyRecordsBesideWriters(t *testing.T) {
 							return err
 						}
 						f.Number++
-						return errors.Join(tx.SaveFamily(f), tx.UseChallenge(fmt.Sprintf("w%d-%d", w, i), time.Unix(at+100, 0)))
+						return errors.Join(tx.SaveFamily(f), tx.UseChallenge(fmt.Sprintf("w%d-%d", w, i), time.Unix(at+100, 0), start))
 					})
 					if err != nil {
 						t.Errorf("a writer beside the sweep: %v", err)
@@ -278,7 +318,7 @@ func TestSweep_Continues(t *testing.T) {
 	const dead = 1<<14 + 100
 	update(t, s, func(tx *store.Tx) error {
 		for i := range dead {
-			if err := tx.UseChallenge(strconv.Itoa(i), start.Add(-time.Second)); err != nil {
+			if err := tx.UseChallenge(strconv.Itoa(i), start.Add(-time.Second), start); err != nil {
 				return err
 			}
 		}
@@ -297,7 +337,7 @@ func TestSweep_BrokenRecord(t *testing.T) {
 	s := open(t, db)
 	update(t, s, func(tx *store.Tx) error {
 		for _, id := range []string{"a", "b", "c"} {
-			if err := errors.Join(tx.UseChallenge(id, start.Add(-time.Second)), tx.CreateFamily(store.Family{ID: id, Key: "k"})); err != nil {
+			if err := errors.Join(tx.UseChallenge(id, start.Add(-time.Second), start), tx.CreateFamily(store.Family{ID: id, Key: "k"})); err != nil {
 				return err
 			}
 		}

@@ -179,11 +179,12 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	made := n.context(t, app)
 	get := n.getting(t, "admin")
 	lists := []string{"/contexts", "/namespaces", "/groups", "/alias/list/context", "/alias/list/identity/" + made.ContextID, "/contexts/" + made.ContextID + "/storage"}
-	snapshot := func() (all string) {
+	snapshot := func() string {
+		var all strings.Builder
 		for _, path := range lists {
-			all += get(path).body
+			all.WriteString(get(path).body)
 		}
-		return all
+		return all.String()
 	}
 	before := snapshot()
 	unknown, other := id.ID{7}.String(), id.ID{8}.String()

@@ -75,8 +75,8 @@ type Server struct {
 
 // TLS makes the HTTP listener speak TLS itself. The files are read again when they change and at SIGHUP.
 type TLS struct {
-	CertFile string `koanf:"cert_file" doc:"PEM file with the certificate chain of the HTTP listener, the certificate of the node first; empty = plain HTTP"`
-	KeyFile  string `koanf:"key_file" doc:"PEM file with the private key of the certificate"`
+	CertFile string `koanf:"cert_file" doc:"PEM file with the certificate chain of the HTTP listener, the certificate of the node first, relative to the directory of the node; empty = plain HTTP"`
+	KeyFile  string `koanf:"key_file" doc:"PEM file with the private key of the certificate, relative to the directory of the node"`
 }
 
 // Surface switches one group of routes. A missing table means off.

@@ -106,18 +106,43 @@ func (s *seat) execute(ctx context.Context, c Call, executor id.ID) done {
 	return d
 }
 
-// admit decides as whom the caller acts.
-func (s *seat) admit(ctx context.Context, c Call) (executor id.ID, err error) {
-	who := caller.From(ctx)
-	identities, anybody := who.Executors(c.Context, s.head.Application, c.Method)
+// Admits returns the error of [Manager.Execute] for a caller who may not make a call as anybody, whatever else is true of
+// it, and for a context that is not there.
+func (m *Manager) Admits(ctx context.Context, c Call) error {
+	var x store.Context
+	err := m.Store.View(ctx, func(tx *store.Tx) (err error) {
+		x, err = tx.Context(c.Context)
+		return err
+	})
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if _, _, err = admitted(ctx, c, x); errors.Is(err, ErrUninitialized) {
+		err = nil
+	}
+	return err
+}
+
+// admitted returns as whom a caller may make a call in a context, which has the zero id if it does not exist.
+func admitted(ctx context.Context, c Call, x store.Context) (identities []id.ID, anybody bool, err error) {
+	identities, anybody = caller.From(ctx).Executors(c.Context, x.Application, c.Method)
 	switch {
 	case !anybody && len(identities) == 0:
 		// The same for a context that does not exist: who may not call it does not learn whether it does.
-		return id.ID{}, unauthorized(c.Context, c.Executor)
-	case !s.exists():
-		return id.ID{}, notFound()
-	case s.head.StateHash == id.ID{}:
-		return id.ID{}, fault.Wrap(ErrUninitialized, fault.Conflict, ErrUninitialized.Error())
+		err = unauthorized(c.Context, c.Executor)
+	case x.ID != c.Context:
+		err = notFound()
+	case x.StateHash == id.ID{}:
+		err = fault.Wrap(ErrUninitialized, fault.Conflict, ErrUninitialized.Error())
+	}
+	return identities, anybody, err
+}
+
+// admit decides as whom the caller acts.
+func (s *seat) admit(ctx context.Context, c Call) (id.ID, error) {
+	identities, anybody, err := admitted(ctx, c, s.head)
+	if err != nil {
+		return id.ID{}, err
 	}
 	for _, i := range s.owned() {
 		if (c.Executor == id.ID{} || c.Executor == i) && (anybody || slices.Contains(identities, i)) {

@@ -179,6 +179,10 @@ func TestExecute_RightsOfTheCaller(t *testing.T) {
 		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"set"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[EMPTY,,get]", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
 		{"context[UNKNOWN],context:execute", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
+		{"admin", `{"contextId":"EMPTY","method":"get","executorPublicKey":"ZERO"}`, refused("EMPTY", "ZERO")},
+		// The names within a context are for those who may call it.
+		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","executorPublicKey":"guess"}`, refused("EMPTY", "ZERO")},
+		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","substitute":["guess"]}`, refused("EMPTY", "ZERO")},
 		{"application-binding[FOREIGN],context:execute", `{"contextId":"UNKNOWN","method":"get"}`, refused("UNKNOWN", "ZERO")},
 	} {
 		if got, _ := handle(t, h, tt.permissions, execute(tt.params)); !same(t, got, tt.want) {

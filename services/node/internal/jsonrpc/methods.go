@@ -44,10 +44,8 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 	if c.Context, err = h.resolve(ctx, alias.Context, id.ID{}, "contextId", context); err != nil {
 		return nil, err
 	}
-	if executor != "" {
-		if c.Executor, err = h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", executor); err != nil {
-			return nil, err
-		}
+	if c.Executor, err = h.executor(ctx, c, executor, names); err != nil {
+		return nil, err
 	}
 	if c.Input, err = h.substitute(ctx, c.Context, args, names); err != nil {
 		return nil, err
@@ -60,6 +58,25 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 		return executed{null}, nil
 	}
 	return executed{result.Output}, nil
+}
+
+// executor returns the identity that a request names, the zero id if it names none. The names of a context are for
+// those who may call it, so the right is asked for before any is looked up.
+func (h *Handler) executor(ctx context.Context, c contexts.Call, text string, names []string) (id.ID, error) {
+	key, err := id.Parse(text)
+	switch {
+	case err == nil && key == id.ID{}: // it would mean any
+		return key, &contexts.UnauthorizedError{Context: c.Context}
+	case err == nil:
+		c.Executor = key
+	}
+	if err == nil && len(names) == 0 || text == "" && len(names) == 0 {
+		return key, nil
+	}
+	if err := h.Contexts.Admits(ctx, c); err != nil || text == "" {
+		return id.ID{}, err
+	}
+	return h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text)
 }
 
 // resolve reads an id, or the alias of one.
