@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/calimero-network/mero-go/pkg v0.0.0
+	github.com/calimero-network/mero-go/services/auth v0.0.0
 	github.com/coder/websocket v1.8.15
 	github.com/knadh/koanf/parsers/toml/v2 v2.1.0
 	github.com/knadh/koanf/providers/confmap v1.0.1
@@ -22,12 +23,9 @@ require (
 	go.etcd.io/bbolt v1.5.0
 )
 
-require golang.org/x/term v0.47.0 // indirect
-
 require (
 	github.com/ProjectZKM/Ziren/crates/go-runtime/zkvm_runtime v0.0.0-20251001021608-1fe7b43fc4d6 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
-	github.com/calimero-network/mero-go/services/auth v0.0.0
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/ethereum/go-ethereum v1.17.10 // indirect
@@ -60,6 +58,7 @@ require (
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect

@@ -105,7 +105,7 @@ type Service struct {
 }
 
 // Open opens the store, prepares the secrets and logs what an operator should know. An error names every problem of
-// the settings; then nothing stays open. now may be nil.
+// the settings; then nothing stays open.
 func Open(ctx context.Context, s Settings, now func() time.Time, log *slog.Logger) (*Service, error) {
 	cfg, warnings, err := s.load()
 	for _, w := range warnings {
@@ -113,9 +113,6 @@ func Open(ctx context.Context, s Settings, now func() time.Time, log *slog.Logge
 	}
 	if err != nil {
 		return nil, err
-	}
-	if now == nil {
-		now = time.Now
 	}
 	service, err := app.Open(ctx, cfg, app.Options{Now: now, Log: log, Command: s.Command})
 	if err != nil {

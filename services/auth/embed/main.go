@@ -9,9 +9,9 @@ import (
 
 // Main executes a command of mero-auth (all but serve and healthcheck) upon the store of a node, which may run, and
 // returns the exit code.
-func Main(ctx context.Context, s Settings, args []string, stdout, stderr io.Writer) int {
+func Main(ctx context.Context, s Settings, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, cli.Process{
-		Args: args, Environ: s.environ(), Stdout: stdout, Stderr: stderr,
+		Args: args, Environ: s.environ(), Stdin: stdin, Stdout: stdout, Stderr: stderr,
 		Embedded: &cli.Embedded{Command: s.Command, ConfigFile: s.ConfigFile, Given: s.given()},
 	})
 }

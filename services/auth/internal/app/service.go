@@ -176,7 +176,7 @@ func (a *Service) announce(ctx context.Context) error {
 	case a.cfg.Bootstrap.Secret != "":
 		a.log.InfoContext(ctx, "no root key exists: the first login needs the configured bootstrap secret")
 	default:
-		a.log.InfoContext(ctx, "no root key exists: the first login needs the one-time secret; show it with `"+a.name+" bootstrap show`",
+		a.log.InfoContext(ctx, "no root key exists: the first login needs the one-time secret", "show_it_with", a.name+" bootstrap show",
 			"file", a.bootstrap.Path(), "state", shown.State, "expires", shown.Expires)
 	}
 	return nil

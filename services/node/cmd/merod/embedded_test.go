@@ -62,7 +62,7 @@ func newSite(t *testing.T, env ...string) *site {
 // run starts the node and waits until it is up.
 func (s *site) run(t *testing.T) {
 	t.Helper()
-	s.cmd = exec.Command(s.bin, "--home", s.home, "-n", "n", "run", "--init") //nolint:noctx // end ends it
+	s.cmd = exec.Command(s.bin, "--home", s.home, "-n", "n", "run", "--init")
 	s.cmd.Env, s.log, s.ended = s.env, &logText{}, make(chan struct{})
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	bin.compile = sync.OnceValue(func() error {
-		if out, err := exec.Command("go", "build", "-o", bin.dir, ".").CombinedOutput(); err != nil { //nolint:noctx // for all tests
+		if out, err := exec.Command("go", "build", "-o", bin.dir, ".").CombinedOutput(); err != nil {
 			return fmt.Errorf("go build: %w\n%s", err, out)
 		}
 		return nil

@@ -256,6 +256,8 @@ func (a *App) warn(ctx context.Context) {
 		a.log.WarnContext(ctx, "nobody authenticates (auth mode none): every process on this machine controls this node")
 	case s.AuthMode == config.AuthProxy && !s.Proxy.RequireAssertion:
 		a.log.WarnContext(ctx, "INSECURE: server.proxy.require_assertion is off: whoever reaches the listener from a trusted peer's address can claim any identity")
+	case s.AuthMode == config.AuthEmbedded && a.api.Certificate == nil && slices.ContainsFunc(a.addrs, func(l netip.AddrPort) bool { return !l.Addr().IsLoopback() }):
+		a.log.WarnContext(ctx, "other machines reach the listener, which does not speak TLS: tokens and passwords travel in the clear unless a proxy with TLS is in front")
 	}
 	if !s.Admin.Enabled {
 		a.log.WarnContext(ctx, "server.admin is off: /admin-api, its health checks included, is not served")

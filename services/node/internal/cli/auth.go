@@ -33,7 +33,7 @@ func (p Process) authCommand(pl *place) *cobra.Command {
 			if _, err := os.Stat(s.Dir); errors.Is(err, fs.ErrNotExist) && cfg.Server.AuthMode != config.AuthEmbedded {
 				return fmt.Errorf("the node has auth mode %q and no store for users of its own: its users are in mero-auth", cfg.Server.AuthMode)
 			}
-			if code := embed.Main(c.Context(), s, args, p.Stdout, p.Stderr); code != 0 {
+			if code := embed.Main(c.Context(), s, args, os.Stdin, p.Stdout, p.Stderr); code != 0 {
 				return exit(code)
 			}
 			return nil

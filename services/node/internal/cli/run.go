@@ -20,7 +20,7 @@ import (
 const runHelp = `Serves a node until SIGTERM or SIGINT. Then /admin-api/ready turns to 503, streams are closed with a word to their clients,
 running requests get 8 s, and the process exits with 0; a second signal ends it at once.
 
-SIGHUP reads the assertion keys and the TLS certificate again. What cannot be read changes nothing and is logged.`
+SIGHUP reads the assertion keys, the TLS certificate and, in auth mode embedded, the settings of mero-auth again. What cannot be read changes nothing and is logged.`
 
 func (p Process) runCommand(pl *place) *cobra.Command {
 	var initFirst bool
