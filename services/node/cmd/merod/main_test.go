@@ -31,15 +31,35 @@ const chunkSize = 1 << 20
 // upload that no start clears.
 const rounds = 20
 
-// build compiles the command.
+// bin is where the tests put the command that they compile.
+var bin = struct {
+	dir     string
+	compile func() error // once
+}{}
+
+func TestMain(m *testing.M) {
+	var err error
+	if bin.dir, err = os.MkdirTemp("", "merod"); err != nil {
+		panic(err)
+	}
+	bin.compile = sync.OnceValue(func() error {
+		if out, err := exec.Command("go", "build", "-o", bin.dir, ".").CombinedOutput(); err != nil {
+			return fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return nil
+	})
+	code := m.Run()
+	_ = os.RemoveAll(bin.dir)
+	os.Exit(code)
+}
+
+// build returns the compiled command.
 func build(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "merod")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	if err := bin.compile(); err != nil {
+		t.Fatal(err)
 	}
-	return bin
+	return filepath.Join(bin.dir, "merod")
 }
 
 // process is a running merod.
