@@ -12,22 +12,31 @@ stamp := github.com/calimero-network/mero-go/pkg/buildinfo
 ldflags := -s -w -X $(stamp).Version=$(version) -X $(stamp).Commit=$(commit)
 
 .DEFAULT_GOAL := help
-.PHONY: help build app up down clean bootstrap-secret check test e2e test-root bench fuzz soak
+.PHONY: help build app bin/mero-bundle bundle sample up down clean bootstrap-secret check test e2e test-root bench fuzz soak
 
 help: ## Show the targets
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-build: ## Build bin/mero-auth, bin/merod and bin/mero-bundle, static and with the version stamped in
+build: bin/mero-bundle ## Build bin/mero-auth, bin/merod and bin/mero-bundle, static and with the version stamped in
 	@echo "Building bin/mero-auth, bin/merod and bin/mero-bundle $(version) ($(commit))"
 	@CGO_ENABLED=0 GOWORK=off go -C services/auth build -trimpath -ldflags '$(ldflags)' -o ../../bin/mero-auth ./cmd/mero-auth
 	@CGO_ENABLED=0 GOWORK=off go -C services/node build -trimpath -ldflags '$(ldflags)' -o ../../bin/merod ./cmd/merod
-	@CGO_ENABLED=0 GOWORK=off go -C services/node build -trimpath -ldflags '$(ldflags)' -o ../../bin/mero-bundle ./cmd/mero-bundle
 
 app: ## Compile the sample application (bin/kv-store.wasm) with clang
 	@deploy/scripts/packages.sh app
 	@deploy/scripts/app.sh bin
 	@cp services/node/testapp/*.abi.json bin/
 	@echo "bin/kv-store.wasm and bin/kv-store-v2.wasm, with their ABI beside them"
+
+bin/mero-bundle:
+	@CGO_ENABLED=0 GOWORK=off go -C services/node build -trimpath -ldflags '$(ldflags)' -o ../../bin/mero-bundle ./cmd/mero-bundle
+
+bundle: bin/mero-bundle ## Pack the sample application as a signed bundle (bin/kv-store.mpk)
+	@deploy/scripts/bundle.sh bin
+
+sample: ## Put the sample's bundle where the running node may install it from and print that path
+	@$(MAKE) bundle >&2
+	@deploy/scripts/sample.sh
 
 up: ## Start the proxy, mero-auth and merod (with Docker Compose or natively) and print what to do next
 	@deploy/scripts/up.sh

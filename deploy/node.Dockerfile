@@ -6,9 +6,11 @@ ENV CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local
 RUN go build -trimpath net/http log/slog
 WORKDIR /src
 COPY pkg/go.mod pkg/
+COPY services/auth/go.mod services/auth/
 COPY services/node/go.mod services/node/go.sum services/node/
 RUN go -C services/node mod download
 COPY pkg pkg
+COPY services/auth services/auth
 COPY services/node services/node
 ARG VERSION=0.0.0-dev
 ARG COMMIT=unknown

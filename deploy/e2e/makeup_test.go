@@ -121,9 +121,12 @@ func TestStrangerClonesRunsAndPastes(t *testing.T) {
 		t.Fatalf("the README's lines do not begin with the default address:\n%s", lines)
 	}
 	out, set := u.paste(t, lines, "ROOT", "APP")
-	for _, want := range []string{`{"data":{"blobs":[]}}`, "Permission denied", "HTTP/1.1 401", "missing_token"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the README's lines do not print %q but\n%s", want, out)
+	for want, times := range map[string]int{
+		`{"data":{"blobs":[]}}`: 1, "Permission denied": 1, "HTTP/1.1 401": 1, "missing_token": 1,
+		`"result":{"output":null}`: 1, `"result":{"output":"hello"}`: 2, `"type":"Unauthorized"`: 1,
+	} {
+		if got := strings.Count(out, want); got != times {
+			t.Errorf("the README's lines print %q %d times, want %d:\n%s", want, got, times, out)
 		}
 	}
 	root, app := set["ROOT"], set["APP"]

@@ -43,7 +43,7 @@ check_format() {
     each "$golangci" fmt --diff
 }
 
-check_vet() { each go vet ./...; }
+check_vet() { each go vet ./... && go -C services/node vet -tags noembed ./...; }
 
 check_lint() {
     linter

@@ -166,6 +166,25 @@ link_is_read_only() {
 # The upload of seventy seconds is left to the native run, whose nginx has the same configuration.
 scenarios() { MERO_E2E_URL=$url GOWORK=off go -C deploy/e2e test -count=1 -timeout 5m -skip TricklesForSeventySeconds .; }
 
+# The sample application on the read-only file system: installed by path, run, and its compiled module kept in the volume.
+application() {
+    local json='Content-Type: application/json' auth="Authorization: Bearer $root" id
+    make -s bundle && docker cp bin/kv-store.mpk "$(container node):/data/kv-store.mpk" || return 1
+    call 200 "$url/admin-api/install-dev-application" -H "$auth" -H "$json" -d '{"path":"/data/kv-store.mpk","metadata":[]}' || return 1
+    id=$(sed 's/.*"applicationId":"\([^"]*\)".*/\1/' "$work/body")
+    call 200 "$url/admin-api/contexts" -H "$auth" -H "$json" -d '{"applicationId":"'"$id"'"}' || return 1
+    context=$(sed 's/.*"contextId":"\([^"]*\)".*/\1/' "$work/body")
+    method set '{"key":"k","value":"kept"}' && has '"output":null' && method get '{"key":"k"}' && has '"output":"kept"'
+}
+
+# method NAME ARGUMENTS: calls a method of the sample application.
+method() {
+    call 200 "$url/jsonrpc" -H "Authorization: Bearer $root" -H 'Content-Type: application/json' \
+        -d '{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":"'"$context"'","method":"'"$1"'","argsJson":'"$2"'}}'
+}
+
+state_survives() { method get '{"key":"k"}' && has '"output":"kept"'; }
+
 restart() {
     "${compose[@]}" down >>"$work/compose.log" 2>&1 && start_stack
 }
@@ -175,7 +194,7 @@ nothing_left() {
     [ -z "$(docker volume ls -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")" ]
 }
 
-root='' app=''
+root='' app='' context=''
 started=$SECONDS
 check start start_stack
 [ "$failed" = 0 ] || { echo "0 $failed 0" >>"${MERO_TEST_COUNTS:-/dev/null}"; exit 1; }
@@ -193,9 +212,11 @@ check only-the-proxy-publishes published_ports
 check auth-and-node-share-no-network separate_networks
 check hardened-containers hardened
 check link-is-read-only-in-node link_is_read_only
+check application-runs application
 check end-to-end-scenarios scenarios
 check restart restart
 check data-survives-restart call 200 "$url/admin-api/blobs" -H "Authorization: Bearer $app"
+check state-of-a-context-survives-restart state_survives
 check nothing-left-after-down-volumes nothing_left
 
 echo "$passed $failed 0" >>"${MERO_TEST_COUNTS:-/dev/null}"

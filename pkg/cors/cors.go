@@ -152,6 +152,7 @@ func (r *Rules) Preflight(w http.ResponseWriter, req *http.Request) bool {
 	}
 	h := w.Header()
 	if r.allow(h, req) {
+		h[hExpose] = r.expose // browsers do not look for it here; clients' checks of a node do
 		h[hAllowMethods] = valueMethods
 		h[hAllowHeaders] = valueHeaders
 		h[hMaxAge] = valueMaxAge

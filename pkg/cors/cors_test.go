@@ -186,6 +186,7 @@ func TestPreflight(t *testing.T) {
 		methods = "Access-Control-Allow-Methods: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 		headers = "Access-Control-Allow-Headers: Authorization, Content-Type, Last-Event-ID, X-Request-Id"
 		age     = "Access-Control-Max-Age: 600"
+		exposed = "Access-Control-Expose-Headers: X-Auth-Error, X-Auth-Key, X-Auth-User, X-Auth-Permissions, X-Auth-Expires, Retry-After, X-Request-Id"
 		private = "Access-Control-Allow-Private-Network: true"
 		wanted  = "Access-Control-Request-Method: DELETE"
 		network = "Access-Control-Request-Private-Network: true"
@@ -197,15 +198,15 @@ func TestPreflight(t *testing.T) {
 		lines  []string
 		want   []string
 	}{
-		{"all", all, []string{"Origin: " + app, wanted}, []string{headers, methods, "Access-Control-Allow-Origin: *", age}},
+		{"all", all, []string{"Origin: " + app, wanted}, []string{headers, methods, "Access-Control-Allow-Origin: *", age, exposed}},
 		{"all, private network", all, []string{"Origin: " + app, wanted, network}, []string{
-			headers, methods, "Access-Control-Allow-Origin: *", private, age,
+			headers, methods, "Access-Control-Allow-Origin: *", private, age, exposed,
 		}},
 		{"private network not asked for", all, []string{"Origin: " + app, wanted, "Access-Control-Request-Private-Network: false"}, []string{
-			headers, methods, "Access-Control-Allow-Origin: *", age,
+			headers, methods, "Access-Control-Allow-Origin: *", age, exposed,
 		}},
 		{"listed", list, []string{"Origin: " + app, wanted, network}, []string{
-			"Access-Control-Allow-Credentials: true", headers, methods, "Access-Control-Allow-Origin: " + app, private, age, "Vary: Origin",
+			"Access-Control-Allow-Credentials: true", headers, methods, "Access-Control-Allow-Origin: " + app, private, age, exposed, "Vary: Origin",
 		}},
 		{"not listed", list, []string{"Origin: https://evil.example", wanted, network}, []string{"Vary: Origin"}},
 		{"same origin only", cors.Policy{}, []string{"Origin: " + app, wanted, network}, nil},

@@ -22,10 +22,10 @@ var tools = []struct{ program, debian string }{
 	{"bash", "bash"},
 }
 
-// Build makes mero-auth and merod from the repository at root into dir, as the images are built, and finds nginx. What
+// Build makes mero-auth, merod and mero-bundle from the repository at root into dir, as the images are built, and finds nginx. What
 // is missing on this machine is one error with the line that installs it.
 func Build(ctx context.Context, root, dir string) (Programs, error) {
-	p := Programs{Root: root, Auth: filepath.Join(dir, "mero-auth"), Node: filepath.Join(dir, "merod")}
+	p := Programs{Root: root, Auth: filepath.Join(dir, "mero-auth"), Node: filepath.Join(dir, "merod"), Bundle: filepath.Join(dir, "mero-bundle")}
 	// Debian keeps nginx where only root looks.
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
 		return p, err
@@ -46,6 +46,7 @@ func Build(ctx context.Context, root, dir string) (Programs, error) {
 	return p, errors.Join(
 		goBuild(ctx, filepath.Join(root, "services", "auth"), "./cmd/mero-auth", p.Auth),
 		goBuild(ctx, filepath.Join(root, "services", "node"), "./cmd/merod", p.Node),
+		goBuild(ctx, filepath.Join(root, "services", "node"), "./cmd/mero-bundle", p.Bundle),
 	)
 }
 

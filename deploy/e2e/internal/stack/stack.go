@@ -19,10 +19,11 @@ import (
 
 // Programs are the paths of what a stack consists of.
 type Programs struct {
-	Root  string // the repository
-	Auth  string // mero-auth
-	Node  string // merod
-	Nginx string
+	Root   string // the repository
+	Auth   string // mero-auth
+	Node   string // merod
+	Bundle string // mero-bundle
+	Nginx  string
 }
 
 // Settings are what a stack has beyond the settings of `make up`. The zero value is the shipped stack.

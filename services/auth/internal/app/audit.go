@@ -19,7 +19,7 @@ const (
 )
 
 // openAudit sets up what is counted and recorded beside the changes themselves.
-func (a *App) openAudit() error {
+func (a *Service) openAudit() error {
 	file, err := openAuditFile(a.cfg)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (a *App) openAudit() error {
 }
 
 // rpcHealth reads the counters of the RPC clients, which are all there before the first request.
-func (a *App) rpcHealth() []metrics.RPC {
+func (a *Service) rpcHealth() []metrics.RPC {
 	all := make([]metrics.RPC, len(a.rpc))
 	for i, client := range a.rpc {
 		h := client.Health()
@@ -53,7 +53,7 @@ func (a *App) rpcHealth() []metrics.RPC {
 }
 
 // keepAudit writes the refusals of each minute and deletes what is too old, until ctx ends.
-func (a *App) keepAudit(ctx context.Context) {
+func (a *Service) keepAudit(ctx context.Context) {
 	tick := time.NewTicker(auditInterval)
 	defer tick.Stop()
 	var trimmed time.Time
@@ -76,7 +76,7 @@ func (a *App) keepAudit(ctx context.Context) {
 }
 
 // endAudit writes the refusals of the minute that runs, at the stop.
-func (a *App) endAudit(ctx context.Context) {
+func (a *Service) endAudit(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	if err := a.refusals.Flush(ctx, a.now(), true); err != nil {

@@ -17,4 +17,4 @@ func Sweep(ctx context.Context, a *App) error {
 }
 
 // Servers returns the servers of a: data plane, operators, control socket.
-func Servers(a *App) []*serve.Server { return a.servers }
+func Servers(a *App) []*serve.Server { return []*serve.Server{a.data, a.operators, a.control} }

@@ -186,8 +186,8 @@ func TestOpenAPI_AnswersFitTheDocument(t *testing.T) {
 	c.ask(t, 302, get, "/auth/callback?callback-url=x", "", nil, nil)
 	c.ask(t, 302, get, "/admin", "", nil, nil)
 	c.ask(t, 302, get, "/admin/", "", nil, nil)
-	c.ask(t, 501, get, "/auth/assets/x.js", "", nil, nil)
-	c.ask(t, 501, get, "/auth/favicon.ico", "", nil, nil)
+	c.ask(t, 404, get, "/auth/assets/x.js", "", nil, nil)
+	c.ask(t, 404, get, "/auth/favicon.ico", "", nil, nil)
 	c.ask(t, 404, post, "/auth/mock-token", "", map[string]any{"client_name": "ci"}, nil)
 
 	login := map[string]any{

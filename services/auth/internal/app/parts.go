@@ -12,8 +12,8 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
-// Parts are what an App is made of, for callers in the same process that must reach below the HTTP surface. They
-// belong to the App and end with it.
+// Parts are what a Service is made of, for callers in the same process that must reach below the HTTP surface. They
+// belong to the Service and end with it.
 type Parts struct {
 	Handler    http.Handler // of the data plane
 	DB         kv.DB
@@ -26,9 +26,9 @@ type Parts struct {
 }
 
 // Parts returns the parts of a.
-func (a *App) Parts() Parts {
+func (a *Service) Parts() Parts {
 	return Parts{
-		Handler: a.servers[0].HTTP.Handler, DB: a.db, Store: a.records, Issuer: a.issuer, Gate: a.plane.Load().gate, Assertions: a.operate.Shared.File(),
+		Handler: a.Handler(), DB: a.db, Store: a.records, Issuer: a.issuer, Gate: a.Gate(), Assertions: a.operate.Shared.File(),
 		Operate: a.operate, RPC: a.rpc,
 	}
 }

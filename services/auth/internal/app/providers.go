@@ -16,7 +16,7 @@ import (
 // openProviders returns the enabled providers in the order in which clients see them. A new provider is a
 // line here and a package under provider (see docs/providers.md). After a reload the clients of RPC nodes and the
 // provider of passwords are the same: they bound what runs at once.
-func (a *App) openProviders(c config.Config) []provider.Provider {
+func (a *Service) openProviders(c config.Config) []provider.Provider {
 	var list []provider.Provider
 	if c.Providers.NearWallet {
 		list = append(list, &near.Provider{
@@ -38,7 +38,7 @@ func (a *App) openProviders(c config.Config) []provider.Provider {
 }
 
 // openRPC returns a client of an RPC node, the one of that name if there is one already, which ends with a; nil when there is no node.
-func (a *App) openRPC(name string, address config.Endpoint, key config.Secret) *jsonrpc.Client {
+func (a *Service) openRPC(name string, address config.Endpoint, key config.Secret) *jsonrpc.Client {
 	if address == "" {
 		return nil
 	}

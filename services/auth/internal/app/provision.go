@@ -15,7 +15,7 @@ import (
 // provision brings the password account of the environment (MERO_AUTH_ADMIN_USER and _PASSWORD) into the store:
 // a new account becomes an administrator and closes the bootstrap, the same password changes nothing, another
 // one replaces the old and ends the user's sessions. Other root keys are never touched.
-func (a *App) provision(ctx context.Context, providers []provider.Provider) error {
+func (a *Service) provision(ctx context.Context, providers []provider.Provider) error {
 	if a.cfg.Admin.User == "" {
 		return nil
 	}

@@ -29,10 +29,12 @@ type plane struct {
 }
 
 // serve answers a request with the plane of this moment.
-func (a *App) serve(w http.ResponseWriter, r *http.Request) { a.plane.Load().handler.ServeHTTP(w, r) }
+func (a *Service) serve(w http.ResponseWriter, r *http.Request) {
+	a.plane.Load().handler.ServeHTTP(w, r)
+}
 
 // build makes the plane of a configuration. It changes nothing that a request can see.
-func (a *App) build(c config.Config) (*plane, error) {
+func (a *Service) build(c config.Config) (*plane, error) {
 	bind, err := assertion.ParseBind(c.Assertion.Bind)
 	if err != nil {
 		return nil, err
@@ -75,7 +77,7 @@ func (a *App) build(c config.Config) (*plane, error) {
 }
 
 // signer returns what signs for the node: the key that it shares, or the published keys.
-func (a *App) signer(c config.Config) gate.Signer {
+func (a *Service) signer(c config.Config) gate.Signer {
 	if c.Assertion.Algorithm == "ed25519" {
 		return a.operate.Published
 	}
@@ -89,7 +91,7 @@ func rulesOf(c config.Config) limit.Rules {
 // Reload takes over, from the configuration that load returns, the settings that may change under a running service,
 // reads the assertion keys again and opens the audit file anew: all of it or, with an error, nothing. What changed,
 // and what needs a restart to change, is logged.
-func (a *App) Reload(ctx context.Context, load func() (config.Config, []config.Warning, error)) error {
+func (a *Service) Reload(ctx context.Context, load func() (config.Config, []config.Warning, error)) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	err := a.reload(ctx, load)
@@ -97,7 +99,7 @@ func (a *App) Reload(ctx context.Context, load func() (config.Config, []config.W
 	return err
 }
 
-func (a *App) reload(ctx context.Context, load func() (config.Config, []config.Warning, error)) error {
+func (a *Service) reload(ctx context.Context, load func() (config.Config, []config.Warning, error)) error {
 	next, warnings, err := load()
 	if err != nil {
 		return err
@@ -132,7 +134,7 @@ func (a *App) reload(ctx context.Context, load func() (config.Config, []config.W
 }
 
 // take makes a configuration the one in force.
-func (a *App) take(ctx context.Context, c config.Config, p *plane, file *os.File) {
+func (a *Service) take(ctx context.Context, c config.Config, p *plane, file *os.File) {
 	a.current = c
 	a.limits.Set(rulesOf(c))
 	a.records.Audit.Bound(c.Audit.MaxAge, c.Audit.MaxBytes)

@@ -14,7 +14,7 @@ const (
 )
 
 // sweep deletes what has expired until ctx ends.
-func (a *App) sweep(ctx context.Context) {
+func (a *Service) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for slice := 0; ; slice = (slice + 1) % familySlices {
@@ -31,7 +31,7 @@ func (a *App) sweep(ctx context.Context) {
 
 // sweepSlice sweeps the challenges and one slice of the families. With a leeway tokens outlive their exp, and a
 // family must outlive its tokens: without it they would count as revoked.
-func (a *App) sweepSlice(ctx context.Context, slice int) error {
+func (a *Service) sweepSlice(ctx context.Context, slice int) error {
 	now := a.now()
 	if _, err := a.records.SweepChallenges(ctx, now); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 
 // saveUses stores when sessions were last used, once a minute until ctx ends and then once more. The gate itself
 // writes nothing.
-func (a *App) saveUses(ctx context.Context) {
+func (a *Service) saveUses(ctx context.Context) {
 	tick := time.NewTicker(store.SaveUsesEvery)
 	defer tick.Stop()
 	for running := true; running; {

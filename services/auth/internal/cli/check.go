@@ -37,7 +37,7 @@ func (c *command) checkConfig(asJSON bool) error {
 		_, err = c.Stdout.Write(cfg.Effective())
 		return err
 	}
-	cfg, warnings, err := config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
+	cfg, warnings, err := config.Load(c.input())
 	problems, listed := errors.AsType[config.Problems](err)
 	if err != nil && !listed {
 		return err

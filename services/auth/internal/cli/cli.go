@@ -2,12 +2,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +34,15 @@ type Process struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Reload  <-chan os.Signal // SIGHUP
+
+	Embedded *Embedded // nil for the program mero-auth
+}
+
+// Embedded makes the commands those of a service that another program runs. They cannot serve.
+type Embedded struct {
+	Command    string         // how they are called
+	ConfigFile string         // read where --config names none; "" for none
+	Given      map[string]any // see [config.Input]
 }
 
 // exit is an error that carries an exit code and whose text is already printed, or needs no printing.
@@ -79,7 +90,16 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // tell writes a line to the person at the terminal.
 func (c *command) tell(format string, args ...any) {
-	_, _ = fmt.Fprintf(c.Stderr, "mero-auth: "+format+"\n", args...) // there is no other place to complain to
+	text := fmt.Sprintf("mero-auth: "+format+"\n", args...)
+	_, _ = io.WriteString(c.Stderr, c.called(text)) // there is no other place to complain to
+}
+
+// called names the commands in a text as they are called here.
+func (c *command) called(text string) string {
+	if c.Embedded == nil {
+		return text
+	}
+	return strings.NewReplacer("`mero-auth ", "`"+c.Embedded.Command+" ", "  mero-auth ", "  "+c.Embedded.Command+" ", "see mero-auth ", "see "+c.Embedded.Command+" ").Replace(text)
 }
 
 func (c *command) root() *cobra.Command {
@@ -102,18 +122,9 @@ then flags; docs/configuration.md lists them all.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	flags := root.PersistentFlags()
 	flags.StringVarP(&c.flags.File, "config", "c", "", "configuration `file` (TOML)")
-	flags.StringVarP(&c.flags.Bind, "bind", "b", "", "data plane `address`, overrides listen_addr")
 	flags.CountVarP(&c.flags.Verbosity, "verbose", "v", "log at debug level")
 	root.AddCommand(
-		&cobra.Command{
-			Use: "serve", Short: "Serve (what mero-auth does without a sub-command)", Args: noArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context()) },
-		},
 		c.checkConfigCommand(),
-		&cobra.Command{
-			Use: "healthcheck", Short: "Exit 0 when the service on this host is ready, for container health checks", Args: noArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
-		},
 		c.bootstrapCommand(),
 		c.tokenCommand(),
 		c.keysCommand(),
@@ -133,12 +144,54 @@ then flags; docs/configuration.md lists them all.`,
 			},
 		},
 	)
+	if c.Embedded != nil {
+		c.embed(root)
+		return root
+	}
+	flags.StringVarP(&c.flags.Bind, "bind", "b", "", "data plane `address`, overrides listen_addr")
+	root.AddCommand(
+		&cobra.Command{
+			Use: "serve", Short: "Serve (what mero-auth does without a sub-command)", Args: noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.serve(cmd.Context()) },
+		},
+		&cobra.Command{
+			Use: "healthcheck", Short: "Exit 0 when the service on this host is ready, for container health checks", Args: noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.healthcheck(cmd.Context()) },
+		},
+	)
 	return root
+}
+
+// embed turns the command line into that of a service in another program.
+func (c *command) embed(root *cobra.Command) {
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: c.Embedded.Command}
+	root.Short = "Operate the authentication of this node"
+	root.Long = "Operate the authentication of this node: the commands of mero-auth upon its store, also while the node runs."
+	root.Example = "  mero-auth bootstrap show\n  mero-auth backup auth.backup"
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	var rename func(*cobra.Command)
+	rename = func(cmd *cobra.Command) {
+		cmd.Example = c.called(cmd.Example)
+		for _, sub := range cmd.Commands() {
+			rename(sub)
+		}
+	}
+	rename(root)
+}
+
+// input is what the configuration is read from.
+func (c *command) input() config.Input {
+	in := config.Input{Environ: c.Environ, Flags: c.flags}
+	if c.Embedded != nil {
+		in.Given = c.Embedded.Given
+		in.Flags.File = cmp.Or(in.Flags.File, c.Embedded.ConfigFile)
+	}
+	return in
 }
 
 // load reads the configuration and prints its warnings; a broken one is printed in full.
 func (c *command) load() (config.Config, error) {
-	cfg, warnings, err := config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
+	cfg, warnings, err := config.Load(c.input())
 	for _, w := range warnings {
 		c.tell("warning: %v", w)
 	}

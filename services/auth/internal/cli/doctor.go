@@ -93,7 +93,7 @@ func (c *command) printFindings(findings []finding, asJSON bool) error {
 
 // examine runs all checks, in the order in which a start meets their subjects.
 func (c *command) examine(ctx context.Context) []finding {
-	cfg, warnings, err := config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
+	cfg, warnings, err := config.Load(c.input())
 	e := &examination{cfg: cfg, now: time.Now()}
 	if err != nil {
 		e.note("configuration", broken, "%v", err)
@@ -194,6 +194,9 @@ func (e *examination) store(ctx context.Context, c *command) []operate.Key {
 	switch err := client.Ping(ctx); {
 	case err == nil:
 		e.note("service", healthy, "is running")
+		if c.Embedded != nil {
+			return e.secrets(ctx, client) // the node tells of its readiness itself
+		}
 		if err := c.healthcheck(ctx); err != nil {
 			e.note("service", broken, "%v", err)
 		}

@@ -64,7 +64,7 @@ func (c *command) serve(ctx context.Context) error {
 // reload follows SIGHUP: the configuration is read again from where it came from.
 func (c *command) reload(ctx context.Context, a *app.App, log *slog.Logger) {
 	err := a.Reload(ctx, func() (config.Config, []config.Warning, error) {
-		return config.Load(config.Input{Environ: c.Environ, Flags: c.flags})
+		return config.Load(c.input())
 	})
 	if err == nil {
 		return

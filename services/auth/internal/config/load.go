@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 
 	"github.com/knadh/koanf/providers/confmap"
@@ -19,6 +20,10 @@ type Input struct {
 
 	Flags Flags
 
+	// Given are settings that are decided by the program that mero-auth runs in, as a file would hold them. They win over
+	// all other sources, which are warned about.
+	Given map[string]any
+
 	// ReadFile reads the configuration file and the files that *_FILE variables name; nil means os.ReadFile.
 	ReadFile func(name string) ([]byte, error)
 }
@@ -30,7 +35,7 @@ type Flags struct {
 	Verbosity int    // how often --verbose was given: from 1 on log.level is debug
 }
 
-// Load merges the sources: defaults, file, environment, flags; the later wins. The error is a Problems that lists
+// Load merges the sources: defaults, file, environment, flags, what is given; the later wins. The error is a Problems that lists
 // everything that is wrong, also in values that a later source replaces; the Config is then not usable. Warnings are
 // returned in both cases.
 func Load(in Input) (Config, []Warning, error) {
@@ -38,6 +43,7 @@ func Load(in Input) (Config, []Warning, error) {
 	l.readFile(in.File, in.Flags.File)
 	l.readEnvironment(in.Environ)
 	l.readFlags(in.Flags)
+	l.take(in.Given)
 	c := l.config()
 	l.relate(c)
 	if len(l.problems) > 0 {
@@ -135,6 +141,21 @@ func (l *loader) readFlags(flags Flags) {
 	}
 	if flags.Verbosity > 0 {
 		values["log.level"] = value{"debug", origin{layer: fromFlags, text: "flag --verbose"}}
+	}
+	l.apply(values)
+}
+
+// take puts in force what is given, and names the settings of other sources that it takes the place of.
+func (l *loader) take(given map[string]any) {
+	values := layer{}
+	for name, plain := range given {
+		values[name] = value{plain, origin{layer: fromGiven, text: "the node's own settings"}}
+	}
+	for _, f := range l.fields {
+		from := l.origins[f.name]
+		if plain, is := given[f.name]; is && from.layer != fromDefaults && !reflect.DeepEqual(plain, l.merged.Get(f.name)) {
+			l.warn(f.name, from, "has no effect: the node's own settings decide it")
+		}
 	}
 	l.apply(values)
 }

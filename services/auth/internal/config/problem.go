@@ -75,6 +75,7 @@ const (
 	fromFile
 	fromEnvironment
 	fromFlags
+	fromGiven
 	fromNowhere // about a combination of values
 )
 

@@ -77,7 +77,7 @@ func ask(dir string) (answer string, err error) {
 		return "", err
 	}
 	// The service closes the connection of a stranger, maybe before this is written.
-	_, _ = io.WriteString(conn, "POST /bootstrap/show HTTP/1.1\r\nHost: control\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	_, _ = io.WriteString(conn, "POST /bootstrap/show HTTP/1.1\r\nHost: control\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
 	all, err := io.ReadAll(conn)
 	if errors.Is(err, syscall.ECONNRESET) {
 		err = nil

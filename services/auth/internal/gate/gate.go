@@ -83,40 +83,57 @@ func (g *Gate) Decide(r *http.Request) (Decision, error) {
 		d.Session, err = g.probe(r)
 		return d, err
 	}
+	var match route.Match
+	now := g.Now()
+	session, open, err := g.judge(r, &t, &match, now)
+	if err != nil {
+		return d, err
+	}
+	if d.Session = session; !open {
+		d.Assertion = g.assert(session, &t, now.Add(g.AssertionTTL))
+	}
+	return d, nil
+}
+
+// Guard decides about a request to the node, in the process of the node: like Decide, but the target is that of r
+// itself and nothing is signed. It fills in the row that the request was judged by; the session is nil on a public
+// route without a good credential.
+func (g *Gate) Guard(r *http.Request, match *route.Match) (*Session, error) {
+	session, _, err := g.judge(r, &target{uri: r.RequestURI, method: r.Method, host: g.RequestHost(r)}, match, g.Now())
+	return session, err
+}
+
+// judge decides about a target with the credential of r. open says that it needs none: a preflight or a public route.
+func (g *Gate) judge(r *http.Request, t *target, match *route.Match, now time.Time) (s *Session, open bool, err error) {
 	path, query, canonicalErr := route.Canonical(t.uri)
 	canonical := canonicalErr == nil
-	var match route.Match // of a target that is not canonical: none, so for admin only
-	if canonical {
+	if canonical { // what is not canonical has no row and is for admin only
 		if g.AllowPreflight && cors.IsPreflight(t.method, r.Header) {
-			return d, nil
+			return nil, true, nil
 		}
-		if match, _ = g.Table.Lookup(t.method, path); match.Public() {
-			d.Session = g.optional(r, t.host)
-			return d, nil
+		if *match, _ = g.Table.Lookup(t.method, path); match.Public() {
+			return g.optional(r, t.host), true, nil
 		}
 	}
 	raw, err := g.credential(r.Header, path, query, canonical)
 	if err != nil {
-		return d, err
+		return nil, false, err
 	}
-	now := g.Now()
 	session, err := g.Sessions.authenticate(r.Context(), raw, now.Unix())
 	if err != nil {
-		return d, err
+		return nil, false, err
 	}
 	switch {
 	case !g.HostAllowed(session.Node, t.host):
-		return d, errNode
+		return nil, false, errNode
 	case !canonical:
-		return d, fault.Wrap(canonicalErr, errTarget.Code, errTarget.Message).Because(errTarget.Reason)
+		return nil, false, fault.Wrap(canonicalErr, errTarget.Code, errTarget.Message).Because(errTarget.Reason)
 	case session.header.tooLong:
-		return d, g.refuseList(r.Context(), session)
-	case !session.Rights.Meets(&match, g.EnforcesPermissions):
-		return d, errPermission
+		return nil, false, g.refuseList(r.Context(), session)
+	case !session.Rights.Meets(match, g.EnforcesPermissions):
+		return nil, false, errPermission
 	}
-	d.Session = session
-	d.Assertion = g.assert(session, &t, now.Add(g.AssertionTTL))
-	return d, nil
+	return session, false, nil
 }
 
 // refuseList refuses a session whose permissions do not fit into a header, and says so to the operator, who alone

@@ -23,6 +23,8 @@ const (
 	Caddy   Form = "caddy"   // the same
 	HAProxy Form = "haproxy" // the same
 	Envoy   Form = "envoy"   // method and Host of the question itself, target behind EnvoyPrefix
+
+	Embedded Form = "embedded" // no question of a proxy, but of the node in the same process: see Guard
 )
 
 // Path is the address of the gate; EnvoyPrefix is followed by the original target.

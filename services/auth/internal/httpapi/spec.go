@@ -68,8 +68,8 @@ func pageOperations() map[string]openapi.Operation {
 	const html = "text/html"
 	return map[string]openapi.Operation{
 		"login.page":     {Summary: "The login page", Media: html},
-		"login.asset":    {Summary: "A file of the login page", Text: "Not part of this version: 501.", Status: http.StatusNotImplemented},
-		"login.favicon":  {Summary: "The icon of the login page", Text: "Not part of this version: 501.", Status: http.StatusNotImplemented},
+		"login.asset":    {Summary: "A file of the login page", Text: "The plain page of this version has none.", Status: http.StatusNotFound},
+		"login.favicon":  {Summary: "The icon of the login page", Text: "The plain page of this version has none.", Status: http.StatusNotFound},
 		"login.callback": {Summary: "Leads to the login page", Text: "The query goes along.", Status: http.StatusFound},
 		"admin.redirect": {Summary: "Leads to the node's dashboard", Status: http.StatusFound},
 	}

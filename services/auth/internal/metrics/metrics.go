@@ -40,7 +40,7 @@ type outcomes struct {
 }
 
 var (
-	forms   = []gate.Form{gate.Probe, gate.Nginx, gate.Traefik, gate.Caddy, gate.HAProxy, gate.Envoy}
+	forms   = []gate.Form{gate.Probe, gate.Nginx, gate.Traefik, gate.Caddy, gate.HAProxy, gate.Envoy, gate.Embedded}
 	reasons = []string{
 		identity.MissingToken, identity.InvalidToken, identity.TokenExpired, identity.TokenRevoked,
 		identity.InvalidNode, identity.InvalidTarget, identity.PermissionDenied,
@@ -107,10 +107,17 @@ func New(version string, cache func() (hits, misses uint64)) *Metrics {
 	misses := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "mero_auth_token_cache_misses_total", Help: "Tokens that had to be verified.",
 	}, func() float64 { _, n := cache(); return float64(n) })
-	m.registry.MustRegister(m.requests, m.durations, m.logins, m.refreshes, m.decision, validated, build, hits, misses,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.durations, m.logins, m.refreshes, m.decision, validated, build, hits, misses)
 	return m
 }
+
+// WatchProcess adds the figures of the Go runtime and the process, which is for the program that owns the process.
+func (m *Metrics) WatchProcess() {
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// Gatherer returns the metrics for a program that shows them among its own. The names of all begin with mero_auth_.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {

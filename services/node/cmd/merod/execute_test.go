@@ -67,8 +67,7 @@ func installCounter(t *testing.T, home string) {
 
 // post sends JSON to any path of the node and decodes the answer.
 func (p *process) post(ctx context.Context, path, body string, into any) error {
-	url := strings.TrimSuffix(p.url, "/admin-api/blobs") + path
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -31,27 +31,55 @@ const chunkSize = 1 << 20
 // upload that no start clears.
 const rounds = 20
 
-// build compiles the command.
+// bin is where the tests put the command that they compile.
+var bin = struct {
+	dir     string
+	compile func() error // once
+}{}
+
+func TestMain(m *testing.M) {
+	var err error
+	if bin.dir, err = os.MkdirTemp("", "merod"); err != nil {
+		panic(err)
+	}
+	bin.compile = sync.OnceValue(func() error {
+		if out, err := exec.Command("go", "build", "-o", bin.dir, ".").CombinedOutput(); err != nil {
+			return fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return nil
+	})
+	code := m.Run()
+	_ = os.RemoveAll(bin.dir)
+	os.Exit(code)
+}
+
+// build returns the compiled command.
 func build(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "merod")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", bin, ".")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	if err := bin.compile(); err != nil {
+		t.Fatal(err)
 	}
-	return bin
+	return filepath.Join(bin.dir, "merod")
 }
 
-// process is a running merod in auth mode none.
+// process is a running merod.
 type process struct {
-	cmd *exec.Cmd
-	url string
+	cmd  *exec.Cmd
+	base string // its address as a URL, without a path
+	url  string // of its blobs
 }
 
+// start runs a node in auth mode none.
 func start(t *testing.T, bin, home string) *process {
 	t.Helper()
+	return startWith(t, bin, home, "MEROD_SERVER__AUTH_MODE=none")
+}
+
+// startWith runs a node with settings from the environment.
+func startWith(t *testing.T, bin, home string, environ ...string) *process {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), bin, "--home", home, "--node", "n", "run", "--init")
-	cmd.Env = append(os.Environ(), "MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/0")
+	cmd.Env = append(append(os.Environ(), "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/0"), environ...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +97,8 @@ func start(t *testing.T, bin, home string) *process {
 			Listen []string
 		}
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "node is up" {
-			p.url = "http://" + line.Listen[0] + "/admin-api/blobs"
+			p.base = "http://" + line.Listen[0]
+			p.url = p.base + "/admin-api/blobs"
 			break
 		}
 	}

@@ -84,7 +84,7 @@ func TestEveryRouteOfTheTableAnswers(t *testing.T) {
 	n := start(t, t.TempDir(), open)
 	served := map[string]bool{
 		"dashboard.root": true, "dashboard.redirect": true, "node.health": true, "node.ready": true, "node.is-authed": true, "node.certificate": true,
-		"node.metrics": true, "node.info": true, "node.peers": true, "node.network": true, "node.usage": true, "blobs.put": true, "blobs.list": true, "blobs.get": true, "blobs.info": true, "blobs.delete": true,
+		"node.metrics": true, "node.info": true, "node.peers": true, "node.network": true, "node.usage": true, "blobs.put": true, "blobs.add-file": true, "blobs.add-url": true, "blobs.list": true, "blobs.get": true, "blobs.info": true, "blobs.delete": true,
 	}
 	// These take the ids and bodies of the walk as wrong or unknown, with an answer of their own.
 	for _, surface := range []string{"contexts.", "aliases.", "rpc.", "stream."} {

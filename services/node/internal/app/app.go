@@ -38,10 +38,12 @@ const collectEvery = time.Minute
 
 // Options are what a node is made from.
 type Options struct {
-	Config config.Config
-	Home   home.Dir
-	Now    func() time.Time // nil: time.Now
-	Log    *slog.Logger
+	Config  config.Config
+	Home    home.Dir
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger
+	Environ []string     // with the settings of embedded authentication, as os.Environ lists them
+	Tell    func(string) // shows what is for the person at the terminal alone; nil if there is none
 }
 
 // App is a node. Use [New], then [App.Run] once.
@@ -49,6 +51,7 @@ type App struct {
 	cfg     config.Config
 	log     *slog.Logger
 	health  *health.Node
+	auth    *embedded // nil in other modes
 	api     *httpapi.API
 	keys    *gateKeys // nil if no assertions are checked
 	servers []*serve.Server
@@ -94,6 +97,9 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	}
 	a.cleanup = append(a.cleanup, func() error { events.Close(); return nil })
 	a.collect(blobs)
+	if err := a.embed(ctx, o); err != nil {
+		return err
+	}
 	g, err := a.guard(o)
 	if err != nil {
 		return err
@@ -103,7 +109,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 		return err
 	}
 	read := func(ctx context.Context) error { return db.View(ctx, func(*store.Tx) error { return nil }) }
-	a.health = health.New(read, db.Probe, o.Now)
+	a.health = health.New(a.auth.andReadable(read), a.auth.andWritable(db.Probe), o.Now)
 	api := &httpapi.API{
 		Table: route.Node, Server: cfg.Server, Guard: g, CORS: rules, Store: db, Blobs: blobs, Apps: applications(o, db, blobs), Events: events,
 		Health:  a.health,
@@ -119,6 +125,7 @@ func (a *App) wire(ctx context.Context, o Options) error {
 	if err := a.streams(o); err != nil {
 		return err
 	}
+	a.auth.join(api)
 	handler, err := api.New()
 	if err != nil {
 		return err
@@ -167,6 +174,10 @@ func (a *App) guard(o Options) (*guard.Guard, error) {
 		Table: route.Node, Open: s.AuthMode == config.AuthNone, TrustedPeers: s.Proxy.TrustedPeers, Header: s.Proxy.TrustedHeader,
 		Leeway: s.Proxy.ClockLeeway, MaxTTL: s.Proxy.AssertionMaxTTL, AllowedHosts: s.AllowedHosts, StreamMaxAge: s.StreamMaxAge, Now: o.Now,
 	}
+	if a.auth != nil {
+		g.Embedded = a.auth.guard
+		return g, nil
+	}
 	if g.Open {
 		if !s.None.AllowNonLoopback {
 			g.AllowedHosts = nil // on a loopback listener only loopback names are right
@@ -193,11 +204,15 @@ func (a *App) Addrs() []netip.AddrPort { return a.addrs }
 // MetricsAddr returns the address of the metrics listener, the zero value if it is off.
 func (a *App) MetricsAddr() netip.AddrPort { return a.metrics }
 
-// Reload reads the assertion keys and the TLS certificate again. On error the old ones stay in force.
+// Reload reads the assertion keys, the TLS certificate and, in auth mode embedded, the settings of mero-auth again. On
+// error the old ones stay in force.
 func (a *App) Reload(ctx context.Context) error {
 	var errs []error
 	if a.keys != nil {
 		errs = append(errs, a.keys.reload())
+	}
+	if a.auth != nil {
+		errs = append(errs, a.auth.reload(ctx))
 	}
 	if a.api.Certificate != nil {
 		errs = append(errs, a.api.Certificate.Reload(ctx))
@@ -214,6 +229,9 @@ func (a *App) Run(ctx context.Context) error {
 	stopKeys := a.keys.follow(ctx, a.log)
 	defer stopKeys()
 	a.health.Set(health.Ready)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopAuth := a.auth.start(ctx, cancel)
 	stopping := func() {
 		a.health.Set(health.ShuttingDown)
 		a.api.Streams.Stop()
@@ -225,7 +243,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.WarnContext(ctx, "cut off requests that were still running", "after", drain.String())
 		err = nil
 	}
-	return errors.Join(err, a.close())
+	return errors.Join(err, stopAuth(), a.close())
 }
 
 // warn says at every start what an operator must not forget.
@@ -236,8 +254,10 @@ func (a *App) warn(ctx context.Context) {
 		a.log.WarnContext(ctx, "INSECURE: nobody authenticates (auth mode none) and server.none.allow_non_loopback is set: whoever reaches the listener controls this node")
 	case s.AuthMode == config.AuthNone:
 		a.log.WarnContext(ctx, "nobody authenticates (auth mode none): every process on this machine controls this node")
-	case !s.Proxy.RequireAssertion:
+	case s.AuthMode == config.AuthProxy && !s.Proxy.RequireAssertion:
 		a.log.WarnContext(ctx, "INSECURE: server.proxy.require_assertion is off: whoever reaches the listener from a trusted peer's address can claim any identity")
+	case s.AuthMode == config.AuthEmbedded && a.api.Certificate == nil && slices.ContainsFunc(a.addrs, func(l netip.AddrPort) bool { return !l.Addr().IsLoopback() }):
+		a.log.WarnContext(ctx, "other machines reach the listener, which does not speak TLS: tokens and passwords travel in the clear unless a proxy with TLS is in front")
 	}
 	if !s.Admin.Enabled {
 		a.log.WarnContext(ctx, "server.admin is off: /admin-api, its health checks included, is not served")

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -155,6 +157,60 @@ func TestBlobs_DeletingOneKeepsWhatItShares(t *testing.T) {
 	expect(t, send("DELETE", "/"+ids[0], nil), 200, fmt.Sprintf(`{"blob_id":%q,"deleted":true}`, ids[0]))
 	if a := send("GET", "/"+ids[1], nil); a.body != string(second) {
 		t.Errorf("the blob that shared a chunk with a deleted one: %s, %d bytes", a.Status, len(a.body))
+	}
+}
+
+// What a page's form sends, and what the node downloads, become the same blob as a bare body.
+func TestBlobs_FromFormAndURL(t *testing.T) {
+	n := start(t, t.TempDir(), func(c *config.Config) { c.Apps.AllowedNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
+	content := []byte("content")
+	stored := fmt.Sprintf(`{"data":{"blob_id":%q,"size":7}}`, blobID(content))
+	wrong := hash([]byte("other")).String()
+	source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
+	defer source.Close()
+
+	form := func(permissions, query, body string) answer {
+		r := request(t, http.MethodPost, n.url("/blobs/file"+query), strings.NewReader(strings.ReplaceAll(body, "\n", "\r\n")))
+		r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
+		n.grant(r, "k1", permissions)
+		return do(t, r)
+	}
+	const field, end = "--B\nContent-Disposition: form-data; name=\"note\"\n\nx\n", "--B--\n"
+	file := "--B\nContent-Disposition: form-data; name=\"f\"; filename=\"../../etc/passwd\"\n\ncontent\n"
+	mine, other := id.ID{1}.String(), id.ID{2}.String()
+	expect(t, form("blob:add:file", "?hash="+wrong, file+end), 400, `{"error":"blob hash mismatch"}`)
+	expect(t, form("blob:add:file", "?hash=x", file+end), 400, `{"error":"The provided hash is not a valid format"}`)
+	expect(t, form("blob:add:file", "", field+end), 400, `{"error":"the form holds no file"}`)
+	expect(t, form("blob:add:file", "", file), 400, `{"error":"the body ended before its time"}`)
+	expect(t, form("blob:add:file", "", "--B\nno header\n\nx\n"+end), 400, `{"error":"the form is malformed"}`)
+	expect(t, form("blob:add:stream", "", file+end), 403, `{"error":"permission denied"}`)
+	expect(t, form("blob:add:file,context["+mine+"]", "?context_id="+other, file+end), 403, `{"error":"permission denied"}`)
+	expect(t, n.as(t, "blob:add:file", http.MethodPost, "/blobs/file", bytes.NewReader(content)), 415, `{"error":"the body must be multipart/form-data"}`)
+
+	address := func(permissions, url, more string) answer {
+		return n.as(t, permissions, http.MethodPost, "/blobs/url", strings.NewReader(fmt.Sprintf(`{"url":%q%s}`, url, more)))
+	}
+	hashed := fmt.Sprintf(`,"hash":%q`, hash(content))
+	expect(t, address("blob:add:url", source.URL, `,"hash":"`+wrong+`"`), 400, `{"error":"blob hash mismatch"}`)
+	expect(t, address("blob:add:url", source.URL, `,"hash":"x"`), 400, `{"error":"The provided hash is not a valid format"}`)
+	expect(t, address("blob:add:url", "", ""), 400, `{"error":"url is required"}`)
+	expect(t, address("blob:add:file", source.URL, hashed), 403, `{"error":"permission denied"}`)
+	expect(t, address("blob:add:url,context["+mine+"]", source.URL, hashed+`,"context_id":"`+other+`"`), 403, `{"error":"permission denied"}`)
+	for _, inside := range []string{"http://192.168.0.1/", "http://[::1]/", "http://169.254.169.254/", "file:///etc/passwd"} {
+		if a := address("blob:add:url", inside, hashed); a.StatusCode != 400 {
+			t.Errorf("server-side request forgery, %s: %s %s", inside, a.Status, a.body)
+		}
+	}
+	expect(t, n.as(t, "admin", http.MethodGet, "/admin-api/blobs", nil), 200, `{"data":{"blobs":[]}}`)
+	if got := n.files(t); got != 0 {
+		t.Errorf("what was refused left %d files", got)
+	}
+
+	expect(t, form("blob:add:file", "?hash="+hash(content).String(), field+file+end), 200, stored)
+	expect(t, n.as(t, "admin", http.MethodDelete, "/admin-api/blobs/"+blobID(content).String(), nil), 200, fmt.Sprintf(`{"blob_id":%q,"deleted":true}`, blobID(content)))
+	expect(t, address("blob:add:url", source.URL, hashed), 200, stored)
+	if a := n.as(t, "blob", http.MethodGet, "/admin-api/blobs/"+blobID(content).String(), nil); a.body != string(content) {
+		t.Errorf("the download: %s %q", a.Status, a.body)
 	}
 }
 

@@ -103,6 +103,22 @@ func TestContexts_BindingHidesTheOthers(t *testing.T) {
 	}
 }
 
+// A key for one method is for that method alone.
+func TestNewIdentity_NotForAKeyOfOneMethod(t *testing.T) {
+	n := start(t, t.TempDir(), nil)
+	one, who := id.ID{1}.String(), id.ID{2}.String()
+	for permissions, want := range map[string]int{
+		"context:execute": 200, "context:execute[" + one + "]": 200, "context:execute[" + one + "," + who + "]": 200,
+		"context[" + one + "],context:execute": 200, "admin": 200,
+		"context:execute[" + one + "," + who + ",get]": 403, "context:execute[,,get]": 403,
+	} {
+		a := n.posting(t, permissions)("/identity/context", "")
+		if a.StatusCode != want || (want == 403) != (a.Header.Get(identity.HeaderError) == identity.PermissionDenied) {
+			t.Errorf("%s: %s %s, want %d", permissions, a.Status, a.body, want)
+		}
+	}
+}
+
 func TestNewIdentity_IsStoredUnderTheZeroContext(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, open)

@@ -1,6 +1,17 @@
 package app
 
-import "github.com/calimero-network/mero-go/services/node/internal/health"
+import (
+	"context"
+
+	"github.com/calimero-network/mero-go/services/node/internal/health"
+)
 
 // Health returns the node's state.
 func (a *App) Health() *health.Node { return a.health }
+
+// Probes returns the probes of life and readiness of a node whose own is node, and that of its embedded authentication
+// auth.
+func Probes(node, auth func(context.Context) error) (alive, ready func(context.Context) error) {
+	e := &embedded{readable: auth, writable: auth}
+	return e.andReadable(node), e.andWritable(node)
+}

@@ -34,6 +34,8 @@ type node struct {
 	log  *logbook
 	dir  home.Dir
 	stop func() error // stops it and returns what Run returned; may be called again
+
+	token string // of requests, in auth mode embedded
 }
 
 // settings returns the configuration of a node on a free port with every surface on.
@@ -59,6 +61,12 @@ func settings(t *testing.T, dir home.Dir) config.Config {
 // start runs a node in dir until the test ends. change may change its configuration.
 func start(t *testing.T, dir string, change func(*config.Config)) *node {
 	t.Helper()
+	return startWith(t, dir, change, app.Options{})
+}
+
+// startWith is start with options; configuration, home and log are set.
+func startWith(t *testing.T, dir string, change func(*config.Config), o app.Options) *node {
+	t.Helper()
 	n := &node{dir: home.Dir(dir), log: newLogbook()}
 	cfg := settings(t, n.dir)
 	if change != nil {
@@ -68,7 +76,8 @@ func start(t *testing.T, dir string, change func(*config.Config)) *node {
 	if n.keys, err = assertion.Open(n.dir.Path("assertion.keys"), time.Now); err != nil {
 		t.Fatal(err)
 	}
-	n.App, err = app.New(t.Context(), app.Options{Config: cfg, Home: n.dir, Log: slog.New(reqctx.LogHandler{Handler: n.log})})
+	o.Config, o.Home, o.Log = cfg, n.dir, slog.New(reqctx.LogHandler{Handler: n.log})
+	n.App, err = app.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +98,10 @@ func (n *node) url(path string) string { return "http://" + n.addr.String() + pa
 
 // grant signs a request as the gate does and sets its headers.
 func (n *node) grant(r *http.Request, key, permissions string) {
+	if n.token != "" {
+		r.Header.Set("Authorization", "Bearer "+n.token)
+		return
+	}
 	c := assertion.Claim{Key: key, Permissions: permissions, Expires: "4102444800", Method: r.Method, Target: r.URL.RequestURI()}
 	r.Header.Set(identity.HeaderKey, key)
 	r.Header.Set(identity.HeaderUser, key)

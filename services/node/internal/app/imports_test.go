@@ -23,7 +23,7 @@ func TestImportsOfLibraries(t *testing.T) {
 	importtest.Only(t, "github.com/spf13/cobra", here+"cli")
 	importtest.Only(t, "github.com/tetratelabs/wazero", here+"runtime", here+"bench")
 	importtest.Only(t, "github.com/prometheus/client_golang", here+"metrics")
-	importtest.Only(t, importtest.Module+"services/auth/embed", here+"app")
+	importtest.Only(t, importtest.Module+"services/auth/embed", here+"app", here+"cli")
 }
 
 func TestImportablePackagesAreExplained(t *testing.T) { importtest.Explained(t) }

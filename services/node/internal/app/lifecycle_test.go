@@ -198,7 +198,6 @@ func TestStart_RefusesWhatTheModeForbids(t *testing.T) {
 	}{
 		"proxy without key file": {func(c *config.Config) { c.Server.Proxy.AssertionKeyFile = "" }, "server.proxy.assertion_key_file"},
 		"key file missing":       {func(c *config.Config) { c.Server.Proxy.AssertionKeyFile = "none" }, "server.proxy.assertion_key_file"},
-		"embedded":               {func(c *config.Config) { c.Server.AuthMode = config.AuthEmbedded }, "no embedded authentication"},
 		"none on all addresses":  {func(c *config.Config) { open(c); c.Server.Listen = []string{"/ip4/0.0.0.0/tcp/0"} }, "loopback addresses only"},
 		"bad origin":             {func(c *config.Config) { c.CORS = config.CORS{AllowedOrigins: []string{"*"}} }, "cors.allowed_origins"},
 	} {

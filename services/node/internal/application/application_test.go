@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -55,10 +56,10 @@ func open(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	client := fetch.New(fetch.Settings{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, MaxSize: 1 << 20, Timeout: time.Minute}, nil, time.Now, log)
-	var clock time.Time
+	var clock atomic.Int64 // seconds
 	f.Service = &application.Service{
 		Store: db, Blobs: blobs, Fetch: client, Paths: []string{f.files}, MaxSize: 1 << 20, MaxModule: 1 << 16,
-		Now: func() time.Time { clock = clock.Add(time.Second); return clock }, Log: log,
+		Now: func() time.Time { return time.Unix(clock.Add(1), 0).UTC() }, Log: log,
 	}
 	return f
 }

@@ -17,6 +17,8 @@ type Caller struct {
 	Expires time.Time
 	// Local is the caller of auth mode none: everything is allowed, and nothing expires.
 	Local bool
+	// Token is what the caller came with in auth mode embedded, where the node learns of revocations; else nil.
+	Token Token
 }
 
 var nothing = permission.NewSet(nil)

@@ -41,13 +41,17 @@ func (p Process) env(name string) string {
 }
 
 // Run executes one command until it ends or ctx does, and returns the exit code: 0, or 1 with the problems on
-// Stderr, one a line.
+// Stderr, one a line. Below auth it is that of mero-auth.
 func Run(ctx context.Context, p Process) int {
 	root := p.root()
 	root.SetArgs(p.Args)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
+	err := root.ExecuteContext(ctx)
+	if code, ok := errors.AsType[exit](err); ok {
+		return int(code)
+	}
+	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			_, _ = fmt.Fprintln(p.Stderr, "merod: "+line)
 		}
@@ -55,6 +59,11 @@ func Run(ctx context.Context, p Process) int {
 	}
 	return 0
 }
+
+// exit is the exit code of a command that has said itself what went wrong.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // place is the pair of flags that says which node is meant.
 type place struct{ home, node string }
@@ -87,7 +96,8 @@ func (p Process) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "merod", Short: "A node that runs applications in contexts, behind the gate of mero-auth", Long: rootHelp,
 		SilenceUsage: true, SilenceErrors: true, Args: cobra.NoArgs, Version: buildinfo.String(),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		TraverseChildren: true, // flags before auth are ours, those behind it are not
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetVersionTemplate("merod {{.Version}}\n")
 	root.Flags().BoolP("version", "V", false, "print the version")
@@ -101,6 +111,9 @@ func (p Process) root() *cobra.Command {
 		return pflag.NormalizedName(name)
 	})
 	root.AddCommand(p.initCommand(pl), p.runCommand(pl), p.configCommand(pl), p.healthcheckCommand(pl), p.versionCommand())
+	if auth := p.authCommand(pl); auth != nil {
+		root.AddCommand(auth)
+	}
 	return root
 }
 

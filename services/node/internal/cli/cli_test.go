@@ -148,7 +148,7 @@ func TestInit_StoresEveryFlag(t *testing.T) {
 	}
 	c := load(t, filepath.Join(home, "n"))
 	got := fmt.Sprint(c.Bootstrap, c.Swarm.Listen, c.Server.Listen, c.Server.AuthMode, c.Server.Embedded, c.Compatible, c.Discovery, c.Mode)
-	want := `{ipfs [/ip4/10.0.0.1/tcp/1]}[/ip4/0.0.0.0/tcp/2428 /ip4/0.0.0.0/udp/2428/quic-v1][/ip4/127.0.0.1/tcp/2528]embedded{memory keys false}` +
+	want := `{ipfs [/ip4/10.0.0.1/tcp/1]}[/ip4/0.0.0.0/tcp/2428 /ip4/0.0.0.0/udp/2428/quic-v1][/ip4/127.0.0.1/tcp/2528]embedded{memory keys  }` +
 		` map[protocol:near relayer_url:http://r] {false true [/ip4/10.0.0.2/tcp/2] {/calimero/devnet/global 1} {2} {7 20}}read-only`
 	if strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -279,10 +279,6 @@ func TestRun_ProxyModeNeedsTheKeyFile(t *testing.T) {
 	code, _, errs := merod(t, nil, "--home", home, "-n", "n", "run", "--init")
 	if code != 1 || !strings.Contains(errs, "server.proxy.assertion_key_file") || !strings.Contains(errs, "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE") {
 		t.Errorf("exit code %d, %q", code, errs)
-	}
-	code, _, errs = merod(t, nil, "--home", home, "-n", "n", "run", "--auth-mode", "embedded")
-	if code != 1 || !strings.Contains(errs, "no embedded authentication") {
-		t.Errorf("embedded: exit code %d, %q", code, errs)
 	}
 }
 

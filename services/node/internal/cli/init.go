@@ -38,7 +38,7 @@ func (f *initFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.authMode, "auth-mode", config.AuthProxy, "proxy, embedded or none")
 	fs.StringVar(&f.authStorage, "auth-storage", "persistent", "where embedded authentication keeps its keys: persistent or memory")
 	fs.StringVar(&f.authPath, "auth-storage-path", "auth", "directory of that store")
-	fs.BoolVar(&f.noAdmin, "no-admin", false, "embedded authentication makes no administrator account")
+	fs.BoolVar(&f.noAdmin, "no-admin", false, "kept for the reference, without effect: nothing makes an account by itself, the first login needs the one-time secret")
 	fs.StringVar(&f.relayer, "relayer-url", "", "kept for the reference's chain client, without effect")
 	fs.StringVar(&f.protocol, "protocol", "", "kept for the reference's chain client, without effect")
 	fs.BoolVar(&f.mdns, "mdns", true, "find peers in the local network")
@@ -190,10 +190,9 @@ func (f *initFlags) optional(file *config.File, fs *pflag.FlagSet) {
 	if fs.Changed("external-address") {
 		file.Set("discovery.external_addresses", f.external)
 	}
-	if f.authMode == config.AuthEmbedded || fs.Changed("auth-storage") || fs.Changed("auth-storage-path") || f.noAdmin {
+	if f.authMode == config.AuthEmbedded || fs.Changed("auth-storage") || fs.Changed("auth-storage-path") {
 		file.Set("server.embedded.storage", f.authStorage)
 		file.Set("server.embedded.storage_path", f.authPath)
-		file.Set("server.embedded.admin", !f.noAdmin)
 	}
 	if f.relayer != "" {
 		file.SetFree("relayer_url", f.relayer)

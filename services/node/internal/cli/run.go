@@ -20,7 +20,7 @@ import (
 const runHelp = `Serves a node until SIGTERM or SIGINT. Then /admin-api/ready turns to 503, streams are closed with a word to their clients,
 running requests get 8 s, and the process exits with 0; a second signal ends it at once.
 
-SIGHUP reads the assertion keys and the TLS certificate again. What cannot be read changes nothing and is logged.`
+SIGHUP reads the assertion keys, the TLS certificate and, in auth mode embedded, the settings of mero-auth again. What cannot be read changes nothing and is logged.`
 
 func (p Process) runCommand(pl *place) *cobra.Command {
 	var initFirst bool
@@ -70,13 +70,25 @@ func (p Process) runNode(ctx context.Context, pl *place, flags *pflag.FlagSet, i
 	for _, w := range warnings {
 		log.WarnContext(ctx, "environment", "problem", w)
 	}
-	a, err := app.New(ctx, app.Options{Config: cfg, Home: dir, Log: log})
+	a, err := app.New(ctx, app.Options{Config: cfg, Home: dir, Log: log, Environ: p.Env, Tell: p.tell()})
 	if err != nil {
 		return err
 	}
 	stopReloading := p.reloadOnHangup(ctx, a, log)
 	defer stopReloading()
 	return a.Run(ctx)
+}
+
+// tell returns what shows a text to the person at the terminal, nil if nobody is there.
+func (p Process) tell() func(string) {
+	f, isFile := p.Stderr.(*os.File)
+	if !isFile {
+		return nil
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return func(text string) { _, _ = fmt.Fprintln(p.Stderr, "merod: "+text) } // there is no other place to complain to
 }
 
 // initIfNew does what init without flags does, if there is no configuration.

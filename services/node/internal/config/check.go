@@ -39,7 +39,7 @@ func (c Config) Check() error {
 		oneOf("mode", c.Mode, "standard", ModeReadOnly),
 		oneOf("server.auth_mode", c.Server.AuthMode, AuthProxy, AuthEmbedded, AuthNone),
 		oneOf("server.proxy.assertion_bind", c.Server.Proxy.AssertionBind, "request", "identity"),
-		oneOf("server.embedded.storage", c.Server.Embedded.Storage, "persistent", "memory"),
+		oneOf("server.embedded.storage", c.Server.Embedded.Storage, StoragePersistent, StorageMemory),
 		oneOf("bootstrap.network", c.Bootstrap.Network, "", "calimero-dev", "ipfs"),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		oneOf("log.format", c.Log.Format, "json", "text"),
@@ -68,6 +68,8 @@ func (c Config) Check() error {
 		atLeast("applications.max_module_size", c.Apps.MaxModuleSize, 1),
 		atLeast("applications.download_timeout", int64(c.Apps.DownloadTimeout.Seconds()), 1),
 		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
+		{"server.embedded.storage_path", c.Server.Embedded.StoragePath == "", "want a directory"},
+		{"server.embedded.public_url", c.Server.Embedded.PublicURL != "" && !validPublicURL(c.Server.Embedded.PublicURL), "want http(s)://HOST[:PORT]"},
 		{"datastore.path", c.Datastore.Path == "", "want a directory"},
 		{"blobstore.path", c.Blobstore.Path == "", "want a directory"},
 		{"server.proxy.trusted_header", !validIdentityHeader(c.Server.Proxy.TrustedHeader), "want the name of a header that carries a key id, such as " + identity.HeaderKey},
@@ -151,7 +153,6 @@ func (c Config) CheckStart() error {
 	needsKeys := c.Server.AuthMode == AuthProxy && c.Server.Proxy.RequireAssertion
 	return errors.Join(failed([]check{
 		{"identity.keypair", c.Identity.Keypair == "", "is missing; 'merod init' makes it"},
-		{"server.auth_mode", c.Server.AuthMode == AuthEmbedded, "this build has no embedded authentication; run mero-auth and use \"proxy\", or use \"none\" on a loopback listener"},
 		{
 			keyFile.Path, needsKeys && len(c.Server.Proxy.AssertionSources()) == 0,
 			"is required in auth mode \"proxy\": name the file with the keys that mero-auth keeps in assertion.key_file, here or in " + keyFile.Env() +
@@ -238,6 +239,10 @@ func absolute(s string) error {
 func origin(s string) error {
 	_, err := cors.ParseOrigin(s)
 	return err
+}
+
+func validPublicURL(s string) bool {
+	return (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) && origin(s) == nil
 }
 
 func validHostPort(s string) bool {

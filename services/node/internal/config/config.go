@@ -14,6 +14,12 @@ const (
 	AuthNone     = "none"     // nobody authenticates
 )
 
+// The values of server.embedded.storage.
+const (
+	StoragePersistent = "persistent"
+	StorageMemory     = "memory"
+)
+
 // ModeReadOnly is the value of mode for a node whose state only replication changes: it serves no /jsonrpc.
 const ModeReadOnly = "read-only"
 
@@ -52,7 +58,7 @@ type Swarm struct {
 // Server configures the HTTP listener and its surfaces.
 type Server struct {
 	Listen       []string      `koanf:"listen" doc:"multiaddrs of the HTTP listener: /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT"`
-	AuthMode     string        `koanf:"auth_mode" doc:"'proxy', 'embedded' (not in this build) or 'none'"`
+	AuthMode     string        `koanf:"auth_mode" doc:"'proxy': mero-auth and a reverse proxy stand in front; 'embedded': the node authenticates itself; 'none': nobody authenticates"`
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
@@ -69,8 +75,8 @@ type Server struct {
 
 // TLS makes the HTTP listener speak TLS itself. The files are read again when they change and at SIGHUP.
 type TLS struct {
-	CertFile string `koanf:"cert_file" doc:"PEM file with the certificate chain of the HTTP listener, the certificate of the node first; empty = plain HTTP"`
-	KeyFile  string `koanf:"key_file" doc:"PEM file with the private key of the certificate"`
+	CertFile string `koanf:"cert_file" doc:"PEM file with the certificate chain of the HTTP listener, the certificate of the node first, relative to the directory of the node; empty = plain HTTP"`
+	KeyFile  string `koanf:"key_file" doc:"PEM file with the private key of the certificate, relative to the directory of the node"`
 }
 
 // Surface switches one group of routes. A missing table means off.
@@ -117,11 +123,12 @@ type None struct {
 	AllowNonLoopback bool `koanf:"allow_non_loopback" env:"only" doc:"permit listeners that other machines reach although nobody authenticates; only from the environment"`
 }
 
-// Embedded configures auth mode embedded, which this build does not serve yet; init stores it.
+// Embedded configures auth mode embedded. What mero-auth can be told besides comes from its own variables and file.
 type Embedded struct {
 	Storage     string `koanf:"storage" doc:"'persistent' or 'memory': where embedded authentication keeps its keys"`
-	StoragePath string `koanf:"storage_path" doc:"directory of that store, relative to the directory of the node"`
-	Admin       bool   `koanf:"admin" doc:"make an administrator account at the first start"`
+	StoragePath string `koanf:"storage_path" doc:"directory of that store, relative to the directory of the node; its keys lie beside it, in the same name with '.key' behind it"`
+	PublicURL   string `koanf:"public_url" doc:"the address that people use, such as 'https://node.example.com': wallet logins are bound to it, and it decides on HSTS"`
+	ConfigFile  string `koanf:"config_file" doc:"a configuration file of mero-auth (docs/configuration.md) for everything else, relative to the directory of the node; what the node decides itself has no effect there"`
 }
 
 // Network holds another spelling of auth mode embedded.
@@ -256,6 +263,6 @@ func defaultServer() Server {
 			ClockLeeway:      30 * time.Second,
 			AssertionMaxTTL:  time.Hour,
 		},
-		Embedded: Embedded{Storage: "persistent", StoragePath: "auth", Admin: true},
+		Embedded: Embedded{Storage: StoragePersistent, StoragePath: "auth"},
 	}
 }

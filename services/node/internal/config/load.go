@@ -123,7 +123,16 @@ func (l *loader) file(content map[string]any, context any) {
 		}
 	}
 	l.defaultCORS(values)
+	otherSpelling(values)
 	l.merge(values)
+}
+
+// otherSpelling makes network.server.embedded_auth count like server.auth_mode of the same source, and win over it: init
+// writes the latter into every file.
+func otherSpelling(values map[string]any) {
+	if on, _ := values["network.server.embedded_auth"].(bool); on {
+		values["server.auth_mode"] = AuthEmbedded
+	}
 }
 
 // defaultCORS makes a list of origins effective where nothing else was said about origins.
@@ -210,6 +219,7 @@ func (l *loader) environment(environ []string) {
 	maps.Copy(values, read)
 	l.foreign(environ, values)
 	l.defaultCORS(values)
+	otherSpelling(values)
 	slices.Sort(l.warnings)
 	l.merge(values)
 }
@@ -270,9 +280,6 @@ func (l *loader) config() (Config, error) {
 	if err := l.k.Unmarshal("", &cfg); err != nil {
 		l.problem("configuration", err)
 		return Config{}, errors.Join(l.problems...)
-	}
-	if cfg.Network.Server.EmbeddedAuth {
-		cfg.Server.AuthMode = AuthEmbedded
 	}
 	if err := cfg.Check(); err != nil {
 		l.problems = append(l.problems, err)

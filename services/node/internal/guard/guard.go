@@ -12,6 +12,10 @@
 //  7. The permissions must allow the route, by the same table as at the gate: 403. A request without a route is
 //     for admin.
 //
+// In auth mode embedded steps 3 to 7 are those of mero-auth's gate, which runs in this process: a public route shows a
+// good credential's identity and asks for none, everything else needs a bearer token, for this host, whose key allows the
+// route. No header speaks for the caller: all that could be taken for an identity is removed.
+//
 // In auth mode none everybody who reaches the listener is the operator, so the checks are against web pages that
 // make a browser on the same machine call it: a foreign Host (DNS rebinding) or Origin is 403, before all else.
 //
@@ -41,6 +45,8 @@ type Guard struct {
 	Table *route.Table
 	// Open selects auth mode none.
 	Open bool
+	// Embedded selects auth mode embedded: it decides about the request and fills in the row that it did so by.
+	Embedded func(r *http.Request, match *route.Match) (caller.Caller, error)
 	// TrustedPeers may send identity headers.
 	TrustedPeers []netip.Prefix
 	// Header is the name of the header with the key id.
@@ -71,7 +77,8 @@ type Decision struct {
 	Caller    caller.Caller
 }
 
-// Decide judges a request by what arrived; it reads no body. The error is a [*fault.Error] of class NotFound,
+// Decide judges a request by what arrived; it reads no body. In auth mode embedded it removes the identity headers of r,
+// and a failure of the store is an error of class Internal. Else the error is a [*fault.Error] of class NotFound,
 // Unauthenticated or Forbidden; its Reason is the word for X-Auth-Error, its cause is for the log and free of
 // secrets. The Match of the returned decision is valid also with an error, for the log.
 func (g *Guard) Decide(r *http.Request) (Decision, error) {
@@ -84,6 +91,12 @@ func (g *Guard) Decide(r *http.Request) (Decision, error) {
 	if cors.IsPreflight(r.Method, r.Header) {
 		d.Preflight = true
 		return d, nil
+	}
+	if g.Embedded != nil {
+		DropIdentity(r.Header)
+		var err error
+		d.Caller, err = g.Embedded(r, &d.Match)
+		return d, err
 	}
 	path, _, err := route.Canonical(r.RequestURI)
 	if err != nil {

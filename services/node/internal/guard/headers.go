@@ -97,6 +97,17 @@ func checkNames(r *http.Request, names []string) error {
 	return nil
 }
 
+// DropIdentity removes every header that anybody could take for an identity: all that begin with X-Auth-, in any
+// spelling (see sameName).
+func DropIdentity(h http.Header) {
+	const prefix = "X-Auth-"
+	for name := range h {
+		if len(name) >= len(prefix) && sameName(prefix, name[:len(prefix)]) {
+			delete(h, name)
+		}
+	}
+}
+
 // sameName reports whether a header's name would be read as the canonical one by software that makes no
 // difference between punctuation: X_Auth_Key, X.Auth.Key. Letters fold without regard to case.
 func sameName(canonical, name string) bool {

@@ -18,7 +18,7 @@ var ErrName = errors.New("a node name is 1 to 64 letters, digits, '-', '_' or '.
 
 // state lists what a node keeps in its directory, which a reset removes. What the configuration places elsewhere
 // belongs to the operator and stays.
-var state = []string{"data", "blobs", "applications", "auth"}
+var state = []string{"data", "blobs", "applications", "auth", "auth.key"}
 
 // Dir is the path of a node's directory.
 type Dir string

@@ -63,7 +63,7 @@ func TestInit(t *testing.T) {
 
 func TestReset_RemovesStateOnly(t *testing.T) {
 	d := home.Dir(t.TempDir())
-	for _, name := range []string{"data/node.db", "blobs/chunks/aa/x", "auth/x", "mine.txt"} {
+	for _, name := range []string{"data/node.db", "blobs/chunks/aa/x", "auth/x", "auth.key/x", "mine.txt"} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(d.Path(name)), 0o700), os.WriteFile(d.Path(name), nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}

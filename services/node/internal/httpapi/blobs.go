@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -44,6 +45,84 @@ func (a *API) putBlob(c *call) error {
 	}
 	a.Metrics.Uploaded(info.Size)
 	return data(c, blobEntry{info.ID, info.Size})
+}
+
+// addBlobURL stores what the node downloads.
+func (a *API) addBlobURL(c *call) error {
+	var r struct {
+		URL     string  `json:"url"`
+		Hash    *string `json:"hash"`
+		Context *string `json:"context_id"`
+	}
+	if err := readJSON(c, maxBody, &r); err != nil {
+		return err
+	}
+	if r.URL == "" {
+		return fault.New(fault.Invalid, "url is required")
+	}
+	query := url.Values{}
+	for name, value := range map[string]*string{"hash": r.Hash, "context_id": r.Context} {
+		if value != nil && *value != "" {
+			query.Set(name, *value)
+		}
+	}
+	want, err := queryID(query, "hash")
+	if err != nil {
+		return err
+	}
+	if err := contextInReach(c, query); err != nil {
+		return err
+	}
+	info, err := a.Apps.Download(c.ctx(), r.URL, want)
+	if err != nil {
+		return applicationFault(err)
+	}
+	a.Metrics.Uploaded(info.Size)
+	return data(c, blobEntry{info.ID, info.Size})
+}
+
+// addBlobFile stores a file that is sent as a form sends it: the one part of the body, or the first of several, that has
+// a file name. What else the form holds is skipped, up to maxBody. hash and context_id are those of putBlob.
+func (a *API) addBlobFile(c *call) error {
+	query, err := queryValues(c)
+	if err != nil {
+		return err
+	}
+	want, err := queryID(query, "hash")
+	if err != nil {
+		return err
+	}
+	if err := contextInReach(c, query); err != nil {
+		return err
+	}
+	parts, err := c.Request().MultipartReader()
+	if err != nil {
+		return fault.Wrap(err, fault.UnsupportedMedia, "the body must be multipart/form-data")
+	}
+	for skipped := int64(0); skipped <= maxBody; {
+		part, err := parts.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fault.Wrap(err, fault.Invalid, "the form is malformed")
+		}
+		if part.FileName() == "" {
+			n, err := io.Copy(io.Discard, io.LimitReader(part, maxBody+1-skipped))
+			if err != nil {
+				return fault.Wrap(err, fault.Invalid, "the form is malformed")
+			}
+			skipped += n + 1 // so that empty parts end too
+			continue
+		}
+		info, err := a.Blobs.Put(c.ctx(), part, want)
+		if err != nil {
+			return blobFault(err)
+		}
+		a.Metrics.Uploaded(info.Size)
+		return data(c, blobEntry{info.ID, info.Size})
+	}
+	return fault.New(fault.Invalid, "the form holds no file")
 }
 
 // contextInReach checks the parameter context_id, if there is one: a key that is bound to a context names no other.

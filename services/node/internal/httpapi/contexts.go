@@ -22,6 +22,7 @@ var (
 	listContext   = permission.MustParse("context:list")
 	deleteContext = permission.MustParse("context:delete")
 	syncContext   = permission.MustParse("context:sync")
+	joinContext   = permission.MustParse("context:join")
 )
 
 // The limits of what a context is made from, in bytes.
@@ -436,8 +437,12 @@ func (a *API) resyncContext(c *call) error {
 	}{x.ID, false})
 }
 
-// newIdentity makes a key pair that belongs to no context yet. Clients send no body, {} or null.
+// newIdentity makes a key pair that belongs to no context yet. Clients send no body, {} or null. The route is content with
+// any context:execute; one that is limited to a method, which never covers context:join, is for that method alone.
 func (a *API) newIdentity(c *call) error {
+	if !caller.From(c.ctx()).Permissions.AllowsAnyScope(joinContext) {
+		return caller.Denied()
+	}
 	if err := emptyBody(c); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ type Ended struct {
 // Metrics is one node's registry. It is safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
+	sources  []Source
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
@@ -96,6 +97,12 @@ func New(totals func() (Totals, error)) *Metrics {
 	return m
 }
 
+// Source has figures of its own, under names that the node does not use.
+type Source = prometheus.Gatherer
+
+// Add lets scrapes show the figures of another source too. It must come before them.
+func (m *Metrics) Add(s Source) { m.sources = append(m.sources, s) }
+
 // Streamed stands for the time of a request whose answer was a stream: it says nothing about the node's speed.
 const Streamed time.Duration = -1
 
@@ -141,7 +148,8 @@ func (m *Metrics) Executed(took time.Duration, ok bool) {
 
 // Handler answers scrapes. Errors go to log.
 func (m *Metrics) Handler(log *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+	all := append(prometheus.Gatherers{m.registry}, m.sources...)
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
 		EnableOpenMetrics: true, // for scrapers that ask for it
 	})

@@ -140,6 +140,7 @@ func reasonOf(cause error) string {
 	}{
 		{caller.ErrExpired, identity.TokenExpired},
 		{caller.ErrRevoked, identity.TokenRevoked},
+		{caller.ErrChanged, "permissions_changed"},
 		{errShutdown, "shutting_down"},
 		{errReplaced, "replaced"},
 		{errSlow, "slow_client"},
@@ -192,7 +193,36 @@ func (h *Hub) admit(ctx context.Context, kind Kind) (*life, error) {
 	if h.closing {
 		l.end(errShutdown)
 	}
+	if c.Token != nil {
+		h.wg.Go(l.keepAsking)
+	}
 	return l, nil
+}
+
+// askEvery is how often a stream on which nothing happens asks whether its token is still good.
+const askEvery = time.Second
+
+// keepAsking ends the stream soon after its token, also when nothing happens on it.
+func (l *life) keepAsking() {
+	ticker := time.NewTicker(askEvery)
+	defer ticker.Stop()
+	for l.good() {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// good asks whether the caller's token is still good, before anything is sent to it or done for it. If it is not, or if
+// that cannot be found out, the stream ends.
+func (l *life) good() bool {
+	err := l.caller.Check(l.ctx)
+	if err != nil {
+		l.end(err)
+	}
+	return err == nil
 }
 
 // enter counts a stream against the limits.

@@ -139,7 +139,7 @@ func (s *sseStream) events() {
 			return
 		}
 		s.writing.Lock()
-		if s.sub.Has(m.Topic) {
+		if s.sub.Has(m.Topic) && s.good() {
 			s.frame(m.Seq, []byte(`{"result":`), m.JSON)
 		}
 		s.writing.Unlock()

@@ -132,6 +132,8 @@ func (s *socket) read() error {
 			continue
 		case !utf8.Valid(text):
 			return errNotText
+		case !s.good():
+			return context.Cause(s.ctx)
 		}
 		s.handle(text)
 	}
@@ -154,7 +156,7 @@ func (s *socket) events() {
 			return
 		}
 		s.writing.Lock()
-		if s.sub.Has(m.Topic) {
+		if s.sub.Has(m.Topic) && s.good() {
 			s.write(m.Response)
 		}
 		s.writing.Unlock()
@@ -193,7 +195,7 @@ func (s *socket) closeAtEnd(conn net.Conn) {
 
 func closing(cause error) (websocket.StatusCode, string) {
 	switch {
-	case errors.Is(cause, caller.ErrExpired), errors.Is(cause, caller.ErrRevoked), errors.Is(cause, errSlow):
+	case errors.Is(cause, caller.ErrExpired), errors.Is(cause, caller.ErrRevoked), errors.Is(cause, caller.ErrChanged), errors.Is(cause, errSlow):
 		return websocket.StatusPolicyViolation, reasonOf(cause)
 	case errors.Is(cause, errShutdown):
 		return websocket.StatusGoingAway, reasonOf(cause)

@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Streams open through the proxy at once, with the token in the query as browsers send it, and end with that token.
+func TestScenarioStreamsEndWithTheirToken(t *testing.T) {
+	t.Parallel()
+	s := scenario(t)
+	var p pair
+	if err := s.call(t, "POST", "/auth/token", "", passwordLogin(adminName, adminPassword, "")).data(&p); err != nil {
+		t.Fatal(err)
+	}
+	end := time.Unix(claims(t, p.Access).Expires, 0)
+	short := time.Until(end) < time.Minute // a stack of our own
+	late := time.Now().Add(time.Minute)
+
+	client := &http.Client{Transport: &http.Transport{}}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/sse?token="+p.Access, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	frames := bufio.NewScanner(res.Body)
+	next := func() string {
+		for frames.Scan() {
+			if data, ok := strings.CutPrefix(frames.Text(), "data: "); ok {
+				return data
+			}
+		}
+		return ""
+	}
+	if first := next(); res.StatusCode != http.StatusOK || !strings.Contains(first, `"type":"connect"`) || !time.Now().Before(end) {
+		t.Fatalf("SSE: %s, first frame %q at %s of %s", res.Status, first, time.Now(), end)
+	}
+
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.hostOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(late); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(request("GET /ws?token="+p.Access+" HTTP/1.1", "Host: "+s.hostOf(t), "Connection: Upgrade", "Upgrade: websocket",
+		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")); err != nil {
+		t.Fatal(err)
+	}
+	upgraded := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(upgraded, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("WebSocket: %s", answer.Status)
+	}
+	if !short {
+		return
+	}
+	if last := next(); last != `{"type":"close","reason":"token_expired"}` {
+		t.Errorf("SSE ends with %q", last)
+	}
+	if rest := next(); rest != "" {
+		t.Errorf("SSE goes on with %q", rest)
+	}
+	const closing = "\x88\x0f\x03\xf0token_expired" // code 1008
+	frame := make([]byte, len(closing))
+	if _, err := io.ReadFull(upgraded, frame); err != nil || string(frame) != closing {
+		t.Errorf("WebSocket ends with %q, %v", frame, err)
+	}
+	if now := time.Now(); now.Before(end) || now.After(end.Add(10*time.Second)) {
+		t.Errorf("the streams ended at %s, the token at %s", now, end)
+	}
+}

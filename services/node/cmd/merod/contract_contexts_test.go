@@ -1,0 +1,255 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/testapp"
+)
+
+var execution = []check{
+	{"D24", func(t *testing.T, g *group) {
+		g.app, _ = g.install(t, "kv-store.wasm", testapp.KVStore)
+		g.namespace = decoded[struct{ NamespaceID string }](t, g.send(t, "/namespaces", fmt.Sprintf(`{"applicationId":%q,"name":"first"}`, g.app))).NamespaceID
+		if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(g.namespace) {
+			t.Errorf("namespace %q", g.namespace)
+		}
+	}},
+	{"D25", func(t *testing.T, g *group) {
+		g.made = decoded[created](t, g.send(t, "/contexts", fmt.Sprintf(`{"applicationId":%q,"groupId":%q,"initializationParams":[]}`, g.app, g.namespace)))
+		if g.made.GroupID != g.namespace || g.made.GroupCreated {
+			t.Errorf("created %+v", g.made)
+		}
+		got := decoded[map[string]any](t, g.get(t, "/contexts/"+g.made.ContextID))
+		if heads, _ := got["dagHeads"].([]any); len(heads) != 1 || got["contextStateHash"] == zero() || got["applicationId"] != g.app || got["id"] != g.made.ContextID {
+			t.Errorf("context %v", got)
+		}
+	}},
+	{"D26", func(t *testing.T, g *group) {
+		made := g.context(t, g.app)
+		if !made.GroupCreated || made.GroupID == g.namespace || len(made.GroupID) != 64 {
+			t.Errorf("created %+v", made)
+		}
+	}},
+	{"D27", func(t *testing.T, g *group) {
+		c := g.context(t, g.app).ContextID
+		g.output(t, c, "set", `{"key":"a","value":"1"}`, "null")
+		g.output(t, c, "get", `{"key":"a"}`, `"1"`)
+		g.output(t, c, "entries", `{}`, `{"a":"1"}`)
+		g.output(t, c, "len", `{}`, "1")
+		g.output(t, c, "remove", `{"key":"a"}`, `"1"`)
+		g.output(t, c, "get", `{"key":"a"}`, "null")
+	}},
+	{"D28", func(t *testing.T, g *group) {
+		before := g.hash(t, g.made.ContextID)
+		g.output(t, g.made.ContextID, "set", `{"key":"kept","value":"1"}`, "null")
+		after := g.hash(t, g.made.ContextID)
+		g.output(t, g.made.ContextID, "get", `{"key":"kept"}`, `"1"`)
+		if got := g.hash(t, g.made.ContextID); after == before || got != after {
+			t.Errorf("the hash was %s, %s after set, %s after get", before, after, got)
+		}
+	}},
+	{"D29", func(t *testing.T, g *group) {
+		before := g.state(t, g.made.ContextID)
+		g.restart(t)
+		if after := g.state(t, g.made.ContextID); after != before {
+			t.Errorf("the restart changed\n%s to\n%s", before, after)
+		}
+		g.output(t, g.made.ContextID, "get", `{"key":"kept"}`, `"1"`)
+	}},
+	{"D30", func(t *testing.T, g *group) {
+		g.fails(t, g.made.ContextID, "missing", "{}", `method \"missing\" not found`)
+		g.fails(t, g.made.ContextID, "__calimero_sync_next", "[]", "not found") // a client must not write past the application
+		g.fails(t, g.made.ContextID, "init", "{}", "not found")
+	}},
+	{"D31", func(t *testing.T, g *group) {
+		g.fails(t, g.made.ContextID, "get_result", `{"key":"x"}`, "the method call returned an error: ")
+	}},
+	{"D32", func(t *testing.T, g *group) {
+		g.fails(t, g.made.ContextID, "get_unchecked", `{"key":"x"}`, "guest panicked: key not found")
+	}},
+	{"D33", func(t *testing.T, g *group) {
+		g.fails(t, g.made.ContextID, "set", `{"key":1}`, "guest panicked: ")
+	}},
+	{"D34", func(t *testing.T, g *group) {
+		if o := g.execute(t, id.ID{9}.String(), "get", "{}"); o.Error == nil || o.Error.Type != "ContextNotFound" || string(o.Error.Data) == "" {
+			t.Errorf("an unknown context: %+v", o)
+		}
+		foreign := id.ID{8}.String()
+		var o outcome
+		text := g.rpc(t, fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"len","argsJson":{},"executorPublicKey":%q}}`, g.made.ContextID, foreign))
+		want := fmt.Sprintf(`{"context_id":%q,"public_key":%q}`, g.made.ContextID, foreign)
+		if err := json.Unmarshal([]byte(text), &o); err != nil || o.Error == nil || o.Error.Type != "Unauthorized" || !equalJSON(string(o.Error.Data), want) {
+			t.Errorf("a foreign executor: %s, want Unauthorized with %s", text, want)
+		}
+	}},
+	{"D35", func(t *testing.T, g *group) { // and with the one that is its own
+		g.output(t, g.made.ContextID, "len", "{}", "1")
+		text := g.rpc(t, fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"len","argsJson":{},"executorPublicKey":%q}}`, g.made.ContextID, g.made.MemberPublicKey))
+		if !equalJSON(text, `{"jsonrpc":"2.0","id":1,"result":{"output":1}}`) {
+			t.Errorf("with its own executor: %s", text)
+		}
+	}},
+	{"D36", func(t *testing.T, g *group) {
+		for _, v := range []string{`"a\"b"`, `7`, `18446744073709551615`, `null`} {
+			text := g.rpc(t, strings.Replace(call(g.made.ContextID, "len", "{}"), `"id":1`, `"id":`+v, 1))
+			var got struct{ ID, Result json.RawMessage }
+			if err := json.Unmarshal([]byte(text), &got); err != nil || string(got.ID) != v || !equalJSON(string(got.Result), `{"output":1}`) {
+				t.Errorf("id %s: %s", v, text)
+			}
+		}
+	}},
+	{"D37", func(t *testing.T, g *group) {
+		var o outcome
+		text := g.rpc(t, `{"jsonrpc":"2.0","id":1,"method":"mutate","params":{}}`)
+		if err := json.Unmarshal([]byte(text), &o); err != nil || o.Error == nil || o.Error.Type != "ParseError" || len(o.Error.Data) == 0 {
+			t.Errorf("an unknown method: %s", text)
+		}
+	}},
+	{"D38", func(t *testing.T, g *group) {
+		one := call(g.made.ContextID, "len", "{}")
+		text := g.rpc(t, "["+one+","+strings.Replace(one, `"id":1`, `"id":"b"`, 1)+","+strings.Replace(one, "len", "missing", 1)+"]")
+		var got []outcome
+		if err := json.Unmarshal([]byte(text), &got); err != nil || len(got) != 3 || got[1].ID != "b" || got[1].Result == nil || got[2].Error == nil {
+			t.Errorf("a batch of three: %s", text)
+		}
+	}},
+	{"D39", endlessLoop},
+	{"D40", func(t *testing.T, g *group) {
+		for _, method := range []string{"set_then_trap", "set_then_panic", "set_then_fail"} {
+			g.fails(t, g.made.ContextID, method, `{"key":"z","value":"1"}`, "")
+		}
+		g.output(t, g.made.ContextID, "set_without_commit", `{"key":"z","value":"1"}`, "null") // nor does a call that does not commit
+		g.output(t, g.made.ContextID, "get", `{"key":"z"}`, "null")
+	}},
+	{"D41", func(t *testing.T, g *group) {
+		for _, method := range []string{"eat_memory", "too_many_events", "too_large_event", "call_unknown", "recurse_forever", "out_of_bounds"} {
+			g.fails(t, g.made.ContextID, method, "{}", "")
+		}
+	}},
+	{"D42", parallelSets},
+	{"D43", aliases},
+	{"D44", migration},
+	{"D45", func(t *testing.T, g *group) {
+		c := g.context(t, g.app).ContextID
+		expect(t, g.remove(t, "/contexts/"+c), 200, `{"data":{"isDeleted":true}}`)
+		expect(t, g.get(t, "/contexts/"+c), 404, `{"error":"Context not found"}`)
+		expect(t, g.remove(t, "/contexts/"+c), 404, `{"error":"Context not found"}`)
+		if o := g.execute(t, c, "len", "{}"); o.Error == nil || o.Error.Type != "ContextNotFound" {
+			t.Errorf("execute in a deleted context: %+v", o)
+		}
+	}},
+	{"D46", func(t *testing.T, g *group) {
+		// A member that lives elsewhere is an identity of the context and not one of the node's own.
+		member := id.ID{4}.String()
+		g.output(t, g.made.ContextID, "add_member", fmt.Sprintf(`{"member":%q}`, member), "null")
+		both := decoded[struct{ Identities []string }](t, g.get(t, "/contexts/"+g.made.ContextID+"/identities")).Identities
+		if len(both) != 2 || !strings.Contains(fmt.Sprint(both), g.made.MemberPublicKey) || !strings.Contains(fmt.Sprint(both), member) {
+			t.Errorf("identities %v, want %s and %s", both, g.made.MemberPublicKey, member)
+		}
+		expect(t, g.get(t, "/contexts/"+g.made.ContextID+"/identities-owned"), 200, fmt.Sprintf(`{"data":{"identities":[%q]}}`, g.made.MemberPublicKey))
+		expect(t, g.get(t, "/contexts/"+id.ID{9}.String()+"/identities"), 404, `{"error":"Context not found"}`)
+	}},
+}
+
+// endlessLoop runs into the time limit, and meanwhile the node answers.
+func endlessLoop(t *testing.T, g *group) {
+	spinning := g.context(t, g.app).ContextID
+	r := g.request(t, "POST", "/jsonrpc", strings.NewReader(call(spinning, "loop_forever", "{}")))
+	g.grant(r, "k1", "admin", never)
+	ended := make(chan string, 1)
+	began := time.Now()
+	go func() {
+		a, err := g.try(r)
+		ended <- fmt.Sprint(a.body, err)
+	}()
+	answered := 0
+	for len(ended) == 0 {
+		g.output(t, g.made.ContextID, "get", `{"key":"kept"}`, `"1"`)
+		answered++
+	}
+	if got := <-ended; !strings.Contains(got, `"FunctionCallError"`) || answered < 5 {
+		t.Errorf("the loop: %s; meanwhile the other context answered %d times", got, answered)
+	}
+	if took := time.Since(began); took < time.Second || took > 20*time.Second {
+		t.Errorf("the loop ended after %s; its limit is 2s", took)
+	}
+	g.output(t, spinning, "len", "{}", "0")
+}
+
+// parallelSets writes a hundred keys at the same time: each write comes after another one, and none is lost.
+func parallelSets(t *testing.T, g *group) {
+	c := g.context(t, g.app).ContextID
+	var wg sync.WaitGroup
+	for i := range 100 {
+		r := g.request(t, "POST", "/jsonrpc", strings.NewReader(call(c, "set", fmt.Sprintf(`{"key":"%d","value":"x"}`, i))))
+		g.grant(r, "k1", "admin", never)
+		wg.Go(func() {
+			if a, err := g.try(r); err != nil || !equalJSON(a.body, `{"jsonrpc":"2.0","id":1,"result":{"output":null}}`) {
+				t.Errorf("set %d: %s %v", i, a.body, err)
+			}
+		})
+	}
+	wg.Wait()
+	g.output(t, c, "len", "{}", "100")
+	if heads, _ := decoded[map[string]any](t, g.get(t, "/contexts/"+c))["dagHeads"].([]any); len(heads) != 1 {
+		t.Errorf("%d heads after serial writes", len(heads))
+	}
+}
+
+func aliases(t *testing.T, g *group) {
+	for _, kind := range []struct{ path, member, target string }{
+		{"context", "contextId", g.made.ContextID},
+		{"application", "applicationId", g.app},
+		{"identity/" + g.made.ContextID, "identity", g.made.MemberPublicKey},
+	} {
+		body := fmt.Sprintf(`{"alias":"alice",%q:%q}`, kind.member, kind.target)
+		expect(t, g.send(t, "/alias/create/"+kind.path, body), 200, `{"data":null}`)
+		expect(t, g.send(t, "/alias/create/"+kind.path, body), 409, `{"error":"alias already exists"}`)
+		expect(t, g.send(t, "/alias/lookup/"+kind.path+"/alice", ""), 200, fmt.Sprintf(`{"data":{"value":%q}}`, kind.target))
+		expect(t, g.send(t, "/alias/lookup/"+kind.path+"/bob", ""), 200, `{"data":{"value":null}}`)
+		expect(t, g.get(t, "/alias/list/"+kind.path), 200, fmt.Sprintf(`{"data":{"alice":%q}}`, kind.target))
+	}
+	text := g.rpc(t, fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"set","argsJson":{"key":"to","value":"{alice}"},"substitute":["alice"]}}`, g.made.ContextID))
+	if !equalJSON(text, `{"jsonrpc":"2.0","id":1,"result":{"output":null}}`) {
+		t.Errorf("with a substitute: %s", text)
+	}
+	g.output(t, g.made.ContextID, "get", `{"key":"to"}`, fmt.Sprintf("%q", g.made.MemberPublicKey))
+	for _, path := range []string{"context", "application", "identity/" + g.made.ContextID} {
+		for range 2 { // once or twice is the same
+			expect(t, g.send(t, "/alias/delete/"+path+"/alice", ""), 200, `{"data":null}`)
+		}
+		expect(t, g.get(t, "/alias/list/"+path), 200, `{"data":{}}`)
+	}
+}
+
+// migration moves a context to the next version of its application.
+func migration(t *testing.T, g *group) {
+	next, _ := g.install(t, "kv-store-v2.wasm", testapp.KVStoreV2)
+	made := g.context(t, g.app)
+	c := made.ContextID
+	g.output(t, c, "set", `{"key":"a","value":"1"}`, "null")
+	before := g.state(t, c)
+	update := func(method string) answer {
+		return g.send(t, "/contexts/"+c+"/application", fmt.Sprintf(`{"applicationId":%q,"executorPublicKey":%q,"migrateMethod":%q}`, next, made.MemberPublicKey, method))
+	}
+	for _, method := range []string{"migrate_and_fail", "not_there", "get_unchecked"} {
+		refused(t, update(method), "")
+		if after := g.state(t, c); after != before {
+			t.Errorf("%s failed and changed\n%s to\n%s", method, before, after)
+		}
+	}
+	old := g.hash(t, c)
+	expect(t, update("migrate_v1_to_v2"), 200, `{"data":null}`)
+	g.output(t, c, "schema_info", "{}", `{"schema_version":2,"migrated_from":1}`)
+	g.output(t, c, "entries", "{}", `{"a":"1"}`)
+	if g.hash(t, c) == old {
+		t.Error("the state hash is the old one")
+	}
+}
