@@ -388,3 +388,44 @@ func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
 		}
 	}
 }
+
+// 8: a store that goes back in time brings back what was revoked since, as docs/recipes.md says; what it says to do ends
+// it, and what was revoked before the backup stays revoked.
+func TestStoreThatGoesBack(t *testing.T) {
+	t.Parallel()
+	c := newCrash(t, buildBinary(t), 10, 1)
+	file := filepath.Join(t.TempDir(), "auth.backup")
+	pairs := make([]tokenPair, 2)
+	for i := range pairs {
+		if status, err := c.call("POST", "/auth/token", "", login("worker-0", ""), &pairs[i]); status != http.StatusOK {
+			t.Fatalf("login: %d %v", status, err)
+		}
+	}
+	end := func(i int) {
+		t.Helper()
+		if status, err := c.call("POST", "/admin/revoke", pairs[i].Access, nil, nil); status != http.StatusOK {
+			t.Fatalf("revoke: %d %v", status, err)
+		}
+	}
+	want := func(when string, early, late int) {
+		t.Helper()
+		for i, want := range []int{early, late} {
+			if status, err := c.call("GET", "/auth/validate", pairs[i].Access, nil, nil); status != want {
+				t.Errorf("%s, session %d: %d %v, want %d", when, i, status, err, want)
+			}
+		}
+	}
+	end(0)
+	c.must(t, "backup", file)
+	end(1)
+	want("before the restore", http.StatusUnauthorized, http.StatusUnauthorized)
+	c.stop()
+	c.must(t, "restore", "--force", file)
+	c.start(t)
+	want("after the restore", http.StatusUnauthorized, http.StatusOK)
+	c.must(t, "secrets", "rotate", "--kind", "access,refresh", "--now")
+	want("after the rotation", http.StatusUnauthorized, http.StatusUnauthorized)
+	if _, status, err := c.refresh(pairs[1]); status != http.StatusUnauthorized {
+		t.Errorf("its refresh: %d %v", status, err)
+	}
+}
