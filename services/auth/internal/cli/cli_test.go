@@ -185,6 +185,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// contract check 54
 func TestConfigurationProblems(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "auth.toml")
 	text := "listen_addr = \"nowhere\"\nunknown_key = 1\n[jwt]\naccess_token_expiry = -5\nalgorithm = \"RS256\"\n[storage]\ntype = \"etcd\"\n"

@@ -118,6 +118,7 @@ func TestLoad_Defaults(t *testing.T) {
 	}
 }
 
+// contract check 54
 func TestLoad_Precedence(t *testing.T) {
 	text := "listen_addr = \"127.0.0.1:1\"\n[jwt]\nissuer = \"file\"\n[log]\nlevel = \"error\"\n"
 	tests := []struct {

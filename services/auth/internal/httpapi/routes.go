@@ -13,7 +13,8 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 )
 
-// handlers names the handler of each operation of the route table. gate.validate never gets here: see validate.go.
+// handlers names the handler of each operation of the route table. gate.validate is answered before the table is asked,
+// see validate.go.
 func (s *server) handlers() map[string]echo.HandlerFunc {
 	return map[string]echo.HandlerFunc{
 		"login.page":      s.loginPage,
@@ -27,6 +28,7 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 		"token.mock":      s.mock,
 		"token.revoke":    s.revoke,
 
+		"gate.validate":    s.validateRow,
 		"service.health":   s.health,
 		"service.openapi":  s.openapi,
 		"service.identity": s.identity,
@@ -52,8 +54,8 @@ func (s *server) handlers() map[string]echo.HandlerFunc {
 	}
 }
 
-// bindOps pairs every operation of the table with its handler. A documented operation without one answers 501; a
-// handler of no operation is a programming error that stops the start.
+// bindOps pairs every operation of the table with its handler. One without the other is a programming error that stops
+// the start.
 func (s *server) bindOps() error {
 	unused := s.handlers()
 	s.ops = make(map[string]echo.HandlerFunc)
@@ -61,7 +63,7 @@ func (s *server) bindOps() error {
 		h, found := s.ops[row.Op]
 		if !found {
 			if h = unused[row.Op]; h == nil {
-				h = notImplemented
+				return fmt.Errorf("httpapi: operation %q has no handler", row.Op)
 			}
 			delete(unused, row.Op)
 		}
@@ -71,10 +73,6 @@ func (s *server) bindOps() error {
 		return fmt.Errorf("httpapi: operation %q has no row in the route table", op)
 	}
 	return nil
-}
-
-func notImplemented(echo.Context) error {
-	return fault.New(fault.NotImplemented, "this route is not available in this version")
 }
 
 // dispatch looks the request up in the route table, lets it through when its row allows it, and calls the
@@ -147,6 +145,12 @@ func (s *server) callback(c echo.Context) error {
 		target += "?" + query
 	}
 	return c.Redirect(http.StatusFound, target)
+}
+
+// validateRow is the gate's row of the table.
+func (s *server) validateRow(c echo.Context) error {
+	s.validate(c.Response(), c.Request())
+	return nil
 }
 
 // noFile stands for the files of the login application, which is not in this version.
