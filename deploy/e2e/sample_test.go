@@ -28,7 +28,7 @@ var bundled = sync.OnceValues(func() (string, error) {
 	}
 	key, bundle := filepath.Join(dir, "key.json"), filepath.Join(dir, "kv-store.mpk")
 	for _, args := range [][]string{{"key", key}, {"pack", "-key", key, "-out", bundle, filepath.Join(dir, "app")}} {
-		if out, err := exec.Command(programs.Bundle, args...).CombinedOutput(); err != nil { //nolint:noctx // what Build has made
+		if out, err := exec.Command(programs.Bundle, args...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("mero-bundle %v: %w\n%s", args, err, out)
 		}
 	}
