@@ -1,15 +1,11 @@
 package cli_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -207,185 +202,6 @@ func killRotations(t *testing.T, seed uint64, kills int) {
 	}
 	if completed == 0 {
 		t.Error("no rotation was completed")
-	}
-}
-
-// limited is a process with its own limits, whose log may hold what it likes.
-type limited struct {
-	cmd       *exec.Cmd
-	data      string
-	operators string
-	ended     chan error
-}
-
-func startLimited(t *testing.T, env []string, name string, args ...string) *limited {
-	t.Helper()
-	p := &limited{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), name, args...), ended: make(chan error, 1)}
-	p.cmd.Env = env
-	stderr, err := p.cmd.StderrPipe()
-	if err == nil {
-		err = p.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	up, read := make(chan [2]string, 1), make(chan struct{})
-	go func() {
-		defer close(read)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			var line struct {
-				Message string `json:"msg"`
-				Data    string `json:"listen_addr"`
-				Admin   string `json:"admin_addr"`
-			}
-			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "mero-auth is up" {
-				up <- [2]string{line.Data, line.Admin}
-			}
-		}
-	}()
-	go func() {
-		<-read
-		p.ended <- p.cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it may have ended
-		<-read
-	})
-	select {
-	case addresses := <-up:
-		p.data, p.operators = addresses[0], addresses[1]
-	case <-read:
-		t.Fatal("the service did not start")
-	}
-	return p
-}
-
-// 15: with 64 file descriptors and more connections than that, whoever has one is served, nobody gets in who should not,
-// and when the flood is over everything is as before.
-func TestFileDescriptorsRunOut(t *testing.T) {
-	t.Parallel()
-	c := newCrash(t, buildBinary(t), 5, 1)
-	c.stop()
-	p := startLimited(t, c.env, "/bin/sh", "-c", `ulimit -n 64 && exec "$0" serve`, c.binary)
-	transport := &http.Transport{MaxIdleConnsPerHost: 1}
-	defer transport.CloseIdleConnections()
-	early := &http.Client{Transport: transport, Timeout: 20 * time.Second}
-	ask := func(client *http.Client, token string) (int, error) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.data+"/auth/validate", http.NoBody)
-		if err != nil {
-			return 0, err
-		}
-		req.Header.Set("Authorization", "Bearer "+token)
-		res, err := client.Do(req)
-		if err != nil {
-			return 0, err
-		}
-		_, err = io.Copy(io.Discard, res.Body)
-		return res.StatusCode, errors.Join(err, res.Body.Close())
-	}
-	if status, err := ask(early, c.admin.Access); status != http.StatusOK || err != nil {
-		t.Fatalf("before: %d %v", status, err)
-	}
-	var flood []net.Conn
-	for range 150 {
-		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", p.data)
-		if err != nil {
-			break // the queue is full, too
-		}
-		flood = append(flood, conn)
-		if _, err := io.WriteString(conn, "POST /auth/refresh HTTP/1.1\r\n"); err != nil {
-			break
-		}
-	}
-	if len(flood) < 64 {
-		t.Fatalf("%d connections: too few to show anything", len(flood))
-	}
-	for token, want := range map[string]int{c.admin.Access: http.StatusOK, "garbage": http.StatusUnauthorized, c.admin.Refresh: http.StatusUnauthorized} {
-		if status, err := ask(early, token); status != want || err != nil {
-			t.Errorf("on a connection of before: %d %v, want %d", status, err, want)
-		}
-	}
-	for _, conn := range flood {
-		_ = conn.Close() // the service may have closed it
-	}
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		late := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-		status, err := ask(late, c.admin.Access)
-		if status == http.StatusOK && err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after the flood: %d %v", status, err)
-		}
-	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-p.ended; err != nil {
-		t.Errorf("stop: %v", err)
-	}
-}
-
-// 15: a stop answers the requests that run, takes no new ones, and loses nothing that was answered.
-func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
-	t.Parallel()
-	c := newCrash(t, buildBinary(t), 6, 1)
-	c.stop()
-	p := startLimited(t, c.env, c.binary, "serve")
-	raw, err := json.Marshal(login("worker-0", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	head := fmt.Sprintf("POST /auth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(raw))
-	var running []net.Conn
-	for range 8 {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", p.data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := conn.Write(append([]byte(head), raw[:len(raw)-1]...)); err != nil {
-			t.Fatal(err)
-		}
-		running = append(running, conn)
-	}
-	// The service has read the heads when it has answered a question that came after them.
-	if res, err := http.Get("http://" + p.operators + "/readyz"); err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("readyz: %v", err)
-	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	var pairs []tokenPair
-	for i, conn := range running {
-		if _, err := conn.Write(raw[len(raw)-1:]); err != nil {
-			t.Errorf("request %d was cut: %v", i, err)
-			continue
-		}
-		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			continue // closed before it was taken: nothing was promised
-		}
-		var body struct{ Data tokenPair }
-		err = json.NewDecoder(res.Body).Decode(&body)
-		if err = errors.Join(err, res.Body.Close()); err != nil || res.StatusCode != http.StatusOK {
-			t.Errorf("request %d: %d, %v", i, res.StatusCode, err)
-			continue
-		}
-		pairs = append(pairs, body.Data)
-	}
-	if err := <-p.ended; err != nil {
-		t.Errorf("stop: %v, want exit code 0", err)
-	}
-	if len(pairs) == 0 {
-		t.Error("no request that ran was answered")
-	}
-	c.start(t)
-	for i, pair := range pairs {
-		if status, err := c.call("GET", "/auth/validate", pair.Access, nil, nil); status != http.StatusOK {
-			t.Errorf("what answer %d promised: %d %v", i, status, err)
-		}
 	}
 }
 
