@@ -71,9 +71,8 @@ func TestContract_MigrationOfTheSampleApplication(t *testing.T) {
 	v1, v2 := n.installed(t, "kv-store.wasm", testapp.KVStore), n.installed(t, "kv-store-v2.wasm", testapp.KVStoreV2)
 	made := n.context(t, v1)
 	c := made.ContextID
-	for key, value := range map[string]string{"a": "1", "b": "2"} {
-		n.execute(t, "admin", c, "set", fmt.Sprintf(`{"key":%q,"value":%q}`, key, value))
-	}
+	n.execute(t, "admin", c, "set", `{"key":"a","value":"1"}`)
+	n.execute(t, "admin", c, "set", `{"key":"b","value":"2"}`)
 	hash := n.stateHash(t, c)
 	update := func(method string) answer {
 		return n.posting(t, "admin")("/contexts/"+c+"/application", fmt.Sprintf(`{"applicationId":%q,"executorPublicKey":%q,"migrateMethod":%q}`, v2, made.MemberPublicKey, method))
