@@ -75,7 +75,7 @@ func (tx *Tx) RevokeFamily(id string, now time.Time) error {
 		return nil
 	}
 	f.RevokedAt = now.Unix()
-	tx.touched = append(tx.touched, cellOfFamily(id))
+	tx.touched = append(tx.touched, tx.cells.of(ofFamily, id))
 	return tx.SaveFamily(f)
 }
 

@@ -115,7 +115,7 @@ func (tx *Tx) RevokeKey(id string, now time.Time) (int64, error) {
 		if err := put(tx.Tx, bucketOf(k.Type), k.ID, k); err != nil {
 			return 0, err
 		}
-		tx.touched = append(tx.touched, cellOfKey(k.ID))
+		tx.touched = append(tx.touched, tx.cells.of(ofKey, k.ID))
 		minted, err := tx.minted(k.ID)
 		if err != nil {
 			return 0, err
@@ -151,7 +151,7 @@ func (tx *Tx) ChangeKey(k Key) error {
 		if err := put(tx.Tx, bucketOf(k.Type), k.ID, k); err != nil {
 			return err
 		}
-		tx.touched = append(tx.touched, cellOfKey(k.ID))
+		tx.touched = append(tx.touched, tx.cells.of(ofKey, k.ID))
 		if k.ExpiresAt == 0 {
 			continue
 		}
@@ -250,7 +250,7 @@ func (tx *Tx) SetPermissions(id string, permissions []string) error {
 		if err := tx.putPermissions(c.id, c.list); err != nil {
 			return err
 		}
-		tx.touched = append(tx.touched, cellOfKey(c.id))
+		tx.touched = append(tx.touched, tx.cells.of(ofKey, c.id))
 		minted, err := tx.minted(c.id)
 		if err != nil {
 			return err

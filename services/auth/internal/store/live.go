@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
 
@@ -30,10 +29,9 @@ type LiveKey struct {
 	Revoked   int64   `json:"revoked_at"`
 	ExpiresAt int64   `json:"expires_at"` // Unix seconds, 0 = never
 
-	Permissions []string        `json:"-"` // verbatim, in order
-	Set         *permission.Set `json:"-"` // the same, prepared for decisions
-	Effective   []string        `json:"-"` // those of them that mean anything, each once
-	Joined      string          `json:"-"` // the same as one text
+	*Granted `json:"-"`
+
+	epoch uint64 // of its cell, before it was read
 }
 
 // Live is what a session depends on. The zero Live depends on nothing and was never read.
@@ -49,28 +47,7 @@ func (l *Live) Current() bool {
 	return l.seen[0].current() && l.seen[1].current() && l.seen[2].current()
 }
 
-// seen is a cell with the epoch that it had before its record was read.
-type seen struct {
-	cell  *Cell
-	epoch uint64
-}
-
-func (s seen) current() bool { return s.cell.epoch.Load() == s.epoch }
-
-// see takes the cell of a record. known is what was read of the record under the present epoch, nil if nothing.
-func (c *cells) see(id string) (s seen, known any) {
-	s.cell = c.get(id)
-	s.epoch = s.cell.epoch.Load()
-	if k := s.cell.known.Load(); k != nil && k.epoch == s.epoch {
-		known = k.record
-	}
-	return s, known
-}
-
-// keep leaves a record that was read after s was taken for the next who sees the cell.
-func (s seen) keep(record any) { s.cell.known.Store(&known{s.epoch, record}) }
-
-// Live returns family, key and root of a session. What is known from another session is not read again.
+// Live returns family, key and root of a session. A key that was read for another session is not read again.
 //
 // Each record is read from a snapshot that was taken after its cell was seen: a change that the snapshot lacks then
 // outdates the result. Only the key's record tells which root is above it, hence the second snapshot.
@@ -78,41 +55,38 @@ func (s seen) keep(record any) { s.cell.known.Store(&known{s.epoch, record}) }
 // A record that does not exist is ErrNotFound.
 func (s *Store) Live(ctx context.Context, family, key string) (Live, error) {
 	var l Live
-	var known any
-	l.seen[0], known = s.cells.see(cellOfFamily(family))
-	l.Family, _ = known.(*LiveFamily)
-	l.seen[1], known = s.cells.see(cellOfKey(key))
-	l.Key, _ = known.(*LiveKey)
-	if l.Family == nil || l.Key == nil {
-		err := s.View(ctx, func(tx *Tx) (err error) {
-			if l.Family, err = s.liveFamily(tx, family); err != nil {
-				return err
-			}
-			l.Key, err = tx.liveKey(key)
-			return err
-		})
-		if err != nil {
-			return Live{}, err
-		}
-		l.seen[0].keep(l.Family)
-		l.seen[1].keep(l.Key)
-	}
-	if l.Key.Type == Root {
-		l.Root, l.seen[2] = l.Key, l.seen[1]
-		return l, nil
-	}
-	l.seen[2], known = s.cells.see(cellOfKey(l.Key.RootKeyID))
-	if l.Root, _ = known.(*LiveKey); l.Root != nil {
-		return l, nil
-	}
+	l.seen[0], l.seen[1] = s.FamilyCell(family).see(), s.KeyCell(key).see()
+	l.Key = s.recent.key(s.cells.seed, key, l.seen[1])
+	known := l.Key != nil
 	err := s.View(ctx, func(tx *Tx) (err error) {
-		l.Root, err = tx.liveKey(l.Key.RootKeyID)
+		if l.Family, err = s.liveFamily(tx, family); err != nil || known {
+			return err
+		}
+		l.Key, err = s.liveKey(tx, key)
 		return err
 	})
 	if err != nil {
 		return Live{}, err
 	}
-	l.seen[2].keep(l.Root)
+	if !known {
+		s.recent.keep(s.cells.seed, l.Key, l.seen[1])
+	}
+	if l.Key.Type == Root {
+		l.Root, l.seen[2] = l.Key, l.seen[1]
+		return l, nil
+	}
+	l.seen[2] = s.KeyCell(l.Key.RootKeyID).see()
+	if l.Root = s.recent.key(s.cells.seed, l.Key.RootKeyID, l.seen[2]); l.Root != nil {
+		return l, nil
+	}
+	err = s.View(ctx, func(tx *Tx) (err error) {
+		l.Root, err = s.liveKey(tx, l.Key.RootKeyID)
+		return err
+	})
+	if err != nil {
+		return Live{}, err
+	}
+	s.recent.keep(s.cells.seed, l.Root, l.seen[2])
 	return l, nil
 }
 
@@ -130,7 +104,7 @@ func (s *Store) liveFamily(tx *Tx, id string) (*LiveFamily, error) {
 	return f, err
 }
 
-func (tx *Tx) liveKey(id string) (*LiveKey, error) {
+func (s *Store) liveKey(tx *Tx, id string) (*LiveKey, error) {
 	raw, err := tx.Get(bucketClient, id) // most keys are client keys
 	if errors.Is(err, kv.ErrNotFound) {
 		raw, err = tx.raw(bucketRoot, id)
@@ -146,12 +120,9 @@ func (tx *Tx) liveKey(id string) (*LiveKey, error) {
 	if raw, err = tx.raw(bucketPermissions, id); err != nil {
 		return nil, err
 	}
-	if k.Permissions, err = decodePermissions(raw); err != nil {
-		return nil, fmt.Errorf("%s:%s: %w", bucketPermissions, id, err)
+	if k.Granted, err = s.recent.granted(s.cells.seed, raw); err != nil {
+		return nil, fmt.Errorf("key %s: %w", id, err)
 	}
-	k.Set = permission.NewSet(k.Permissions)
-	k.Effective = permission.Effective(k.Permissions)
-	k.Joined = permission.Join(k.Effective)
 	return k, nil
 }
 

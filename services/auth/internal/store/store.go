@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/reqctx"
@@ -55,15 +56,18 @@ type Store struct {
 	Limits Limits     // of sessions; set before use
 	Audit  *audit.Log // of this store; see [Tx.Audit]
 
-	db    kv.DB
-	cells cells
-	uses  uses
+	db     kv.DB
+	cells  cells
+	recent recent
+	uses   uses
 }
 
 // Open returns the store over db, writing the format number into a fresh one. A store of a newer format is
 // refused with [ErrNewer].
 func Open(ctx context.Context, db kv.DB) (*Store, error) {
-	s := &Store{db: db, Audit: audit.New(db), uses: uses{due: make(chan struct{}, 1)}}
+	seed := maphash.MakeSeed()
+	s := &Store{db: db, Audit: audit.New(db), cells: cells{seed: seed}}
+	s.uses.seed, s.uses.due = seed, make(chan struct{}, 1)
 	err := db.Update(ctx, func(tx kv.Tx) error {
 		var found struct {
 			V int `json:"v"`
@@ -90,8 +94,9 @@ func Open(ctx context.Context, db kv.DB) (*Store, error) {
 type Tx struct {
 	kv.Tx   // the storage below
 	storage storage
-	touched []string // cells to bump after the commit
-	err     error    // of the function
+	cells   *cells
+	touched []*Cell // to bump after the commit
+	err     error   // of the function
 
 	audit           *audit.Log
 	peer, requestID string // of the request that the transaction serves
@@ -129,14 +134,14 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	t := new(Tx)
 	peer, requestID := reqctx.Peer(ctx), reqctx.RequestID(ctx)
 	err := s.db.Update(ctx, func(tx kv.Tx) error {
-		*t = Tx{Tx: &t.storage, storage: storage{tx}, audit: s.Audit, peer: peer, requestID: requestID}
+		*t = Tx{Tx: &t.storage, storage: storage{tx}, cells: &s.cells, audit: s.Audit, peer: peer, requestID: requestID}
 		t.err = fn(t)
 		return t.err
 	})
 	// Even after an error: if the commit failed half-way for a reason that only a restart would tell, a
 	// needless bump costs one look-up, a missing one would serve a revoked key.
-	for _, id := range t.touched {
-		s.cells.bump(id)
+	for _, cell := range t.touched {
+		cell.epoch.Add(1)
 	}
 	if err == nil {
 		s.Audit.Committed(t.events...)

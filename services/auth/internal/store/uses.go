@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"maps"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 )
@@ -43,7 +47,7 @@ const (
 	SaveUsesEvery = time.Minute
 
 	// maxQueue bounds the uses that wait to be saved. A use that finds the queue full is noted with the next one of its
-	// session; at half of it a save is asked for.
+	// session. Where an unsaved use could end a session too early, a save is asked for at half of it.
 	maxQueue = 1 << 15
 
 	// maxAhead is how far in the future, in seconds, a last use may lie before it counts as a clock that was wrong.
@@ -55,7 +59,7 @@ const (
 
 // uses holds the Use of each session that a cached decision or the queue refers to.
 type uses struct {
-	table[Use]
+	useTable
 	head   atomic.Pointer[Use] // a stack
 	length atomic.Int64
 	due    chan struct{}
@@ -101,7 +105,10 @@ func (s *Store) Touch(u *Use, now int64) {
 	} else {
 		u.raise(now)
 	}
-	if !u.queued.Load() && u.queued.CompareAndSwap(false, true) && s.uses.push(u) == maxQueue/2 {
+	if u.queued.Load() || !u.queued.CompareAndSwap(false, true) {
+		return
+	}
+	if s.uses.push(u) == maxQueue/2 && s.Limits.Idle > 0 {
 		select {
 		case s.uses.due <- struct{}{}:
 		default: // asked for already
@@ -111,7 +118,7 @@ func (s *Store) Touch(u *Use, now int64) {
 
 // Used is [Store.Touch] for who has no Use at hand: after a login or a refresh.
 func (s *Store) Used(f Family, now time.Time) {
-	s.Touch(s.uses.get(f.ID, &Use{family: f.ID, key: f.Key}), now.Unix())
+	s.Touch(s.uses.get(f.ID, f.Key), now.Unix())
 }
 
 // SaveDue tells the owner of the store that so many uses wait that [Store.SaveUses] should not wait for its time.
@@ -213,7 +220,7 @@ func (s *Store) use(tx *Tx, f *LiveFamily) (*Use, error) {
 		}
 		last = max(last, saved)
 	}
-	u := s.uses.get(f.ID, &Use{family: f.ID, key: f.Key})
+	u := s.uses.get(f.ID, f.Key)
 	u.raise(last)
 	return u, nil
 }
@@ -241,4 +248,58 @@ func (l Limits) Span(machine bool) int64 {
 		return Never
 	}
 	return int64(l.Idle / time.Second)
+}
+
+// useTable shares one Use of each session between all who ask for it, and holds it weakly: a Use lives as long as a
+// cached decision or the queue refers to it, so the table is bounded by those and not by the number of sessions.
+type useTable struct {
+	seed   maphash.Seed
+	shards [64]useShard
+}
+
+// useShard is a part of the table with a lock of its own. Only look-ups that missed the cache take it.
+type useShard struct {
+	mu    sync.Mutex
+	m     map[string]weak.Pointer[Use]
+	limit int // at this size the dead are swept out
+}
+
+// minShard is the size up to which a shard is not worth sweeping.
+const minShard = 64
+
+func (t *useTable) shard(id string) *useShard {
+	return &t.shards[maphash.String(t.seed, id)%uint64(len(t.shards))]
+}
+
+// get returns the Use of a session. If there is none it is made.
+func (t *useTable) get(family, key string) *Use {
+	shard := t.shard(family)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if u := shard.m[family].Value(); u != nil {
+		return u
+	}
+	if len(shard.m) >= shard.limit {
+		shard.sweep()
+	}
+	u := &Use{family: family, key: key}
+	shard.m[family] = weak.Make(u)
+	return u
+}
+
+// find returns the Use of a session, nil if nobody holds one.
+func (t *useTable) find(family string) *Use {
+	shard := t.shard(family)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.m[family].Value()
+}
+
+// sweep forgets the dead. As it waits until the shard has doubled, it costs each new value two looks on average.
+func (s *useShard) sweep() {
+	if s.m == nil {
+		s.m = make(map[string]weak.Pointer[Use])
+	}
+	maps.DeleteFunc(s.m, func(_ string, p weak.Pointer[Use]) bool { return p.Value() == nil })
+	s.limit = max(minShard, 2*len(s.m))
 }

@@ -234,9 +234,18 @@ func TestUses_ClockThatWasInTheFuture(t *testing.T) {
 	}
 }
 
-// More sessions than the queue holds: it stays bounded, asks to be saved, and takes them with their next use.
+// More sessions than the queue holds: it stays bounded and takes them with their next use. Where idle sessions end, it
+// asks to be saved before it is full; elsewhere nothing is lost that would be worth the writes.
 func TestUses_MoreThanTheQueueHolds(t *testing.T) {
+	for _, idle := range []time.Duration{0, time.Hour} {
+		usesOverflow(t, idle)
+	}
+}
+
+func usesOverflow(t *testing.T, idle time.Duration) {
+	t.Helper()
 	s := open(t, closing(t, memory.New()))
+	s.Limits.Idle = idle
 	const sessions = 1<<15 + 1000
 	families := make([]store.Family, sessions)
 	for i := range families {
@@ -246,10 +255,14 @@ func TestUses_MoreThanTheQueueHolds(t *testing.T) {
 	if n := store.Queued(s); n != 1<<15 {
 		t.Errorf("%d uses wait, want %d", n, 1<<15)
 	}
+	asked := false
 	select {
 	case <-s.SaveDue():
+		asked = true
 	default:
-		t.Error("no save was asked for")
+	}
+	if asked != (idle > 0) {
+		t.Errorf("sessions end after %v without use: a save was asked for: %t", idle, asked)
 	}
 	save(t, s)
 	for _, f := range families {
