@@ -68,7 +68,7 @@ func (s *Service) InstallURL(ctx context.Context, raw string, o Options) (Applic
 // Download keeps what a URL leads to as a blob, with the settings of installations: the same hosts, networks and sizes,
 // and the same few at a time. want, if not nil, is the SHA-256 that the content must have. When it returns nil, the blob
 // is on disk; otherwise nothing has changed. The error wraps one of packages fetch and blob.
-func (s *Service) Download(ctx context.Context, raw string, want *id.ID) (blob.Info, error) {
+func (s *Service) Download(ctx context.Context, raw string, want *id.ID, permit func() error) (blob.Info, error) {
 	u, err := s.Fetch.Parse(raw, want != nil)
 	if err != nil {
 		return blob.Info{}, err
@@ -83,7 +83,7 @@ func (s *Service) Download(ctx context.Context, raw string, want *id.ID) (blob.I
 		return blob.Info{}, err
 	}
 	defer func() { _ = body.Close() }()
-	return s.Blobs.Put(ctx, body, want)
+	return s.Blobs.Put(ctx, body, want, permit)
 }
 
 // InstallPath installs a bundle or a bare module from a file of this machine, which must be a regular one below one of

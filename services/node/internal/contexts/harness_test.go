@@ -90,7 +90,7 @@ func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
 // install enters a module as an application.
 func (f *fixture) install(app id.ID, module []byte, version string) {
 	f.t.Helper()
-	info, err := f.blobs.Put(f.ctx, bytes.NewReader(module), nil)
+	info, err := f.blobs.Put(f.ctx, bytes.NewReader(module), nil, nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}

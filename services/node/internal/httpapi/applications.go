@@ -106,7 +106,7 @@ func readInstall(c *call, required string) (installRequest, application.Options,
 		if !who.MayUse(app) {
 			return caller.Denied()
 		}
-		return nil
+		return c.stillGood() // a download takes its time
 	}}
 	if r.Hash != nil && *r.Hash != "" {
 		o.Hash = &hash

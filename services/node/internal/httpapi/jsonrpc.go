@@ -17,6 +17,18 @@ func (a *API) rpc(c *call) error {
 	if t := mediaType(c); t != "application/json" && !strings.HasSuffix(t, "+json") {
 		return fault.New(fault.UnsupportedMedia, "the body must be application/json")
 	}
+	size := c.Request().ContentLength
+	switch {
+	case size > maxRPCBody:
+		return &http.MaxBytesError{Limit: maxRPCBody}
+	case size < 0: // in chunks
+		size = maxRPCBody
+	}
+	give, err := a.RPC.Reserve(c.ctx(), size)
+	if err != nil {
+		return err
+	}
+	defer give()
 	body, err := readBody(c, maxRPCBody)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
@@ -25,7 +26,7 @@ func handler(t testing.TB) *jsonrpc.Handler {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Log: log})
+	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Now: time.Now, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func handler(t testing.TB) *jsonrpc.Handler {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return &jsonrpc.Handler{Contexts: m, Aliases: &alias.Service{Store: db}, Log: log}
+	return &jsonrpc.Handler{Contexts: m, Aliases: &alias.Service{Store: db}, Memory: jsonrpc.NewMemory(), Now: time.Now, Log: log}
 }
 
 var (
