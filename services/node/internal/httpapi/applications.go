@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/permission"
@@ -276,6 +277,11 @@ var applicationErrors = map[fault.Code][]error{
 func applicationFault(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err // nobody waits for the answer
+	}
+	if errors.Is(err, application.ErrBusy) {
+		busy := fault.Wrap(err, fault.Unavailable, application.ErrBusy.Error())
+		busy.RetryAfter = 30 * time.Second
+		return busy
 	}
 	if status, ok := errors.AsType[fetch.StatusError](err); ok {
 		return fault.Wrap(err, fault.Unavailable, status.Error())

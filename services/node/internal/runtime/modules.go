@@ -25,33 +25,38 @@ type loading struct {
 	err    error
 
 	// Guarded by modules.mu.
-	waiting int                // how many want it
-	begun   bool               // it is read, compiled or done: from here on it is not given up
-	giveUp  context.CancelFunc // ends the wait for a compiler
+	waiting int                           // how many want it
+	queued  map[string]context.CancelFunc // ends the waits for a compiler, one for each key that wants it
+	begun   bool                          // a compiler is there: from here on it is not given up
 }
 
 func newModules(limit int) *modules {
 	return &modules{limit: limit, byKey: map[[32]byte]*list.Element{}, used: list.New()}
 }
 
-// get returns what is there under a key. If there is nothing, it is the caller who must load it, with the returned context.
-// In any case the caller must call leave.
-func (m *modules) get(ctx context.Context, key [32]byte) (_ context.Context, l *loading, found bool) {
+// get returns what is there under a key, or is on its way. If ctx is not nil, the caller must see to its loading with it: no
+// compiler is at work yet, and nobody of the caller's own places waits for one, but perhaps others whose places are taken.
+// The caller must call leave in any case.
+func (m *modules) get(asked context.Context, who string, key [32]byte) (l *loading, ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.byKey[key]; e != nil {
+	e := m.byKey[key]
+	if e != nil {
 		m.used.MoveToFront(e)
-		l = e.Value.(*loading)
-		l.waiting++
-		return nil, l, true
+	} else {
+		e = m.used.PushFront(&loading{key: key, ready: make(chan struct{}), queued: map[string]context.CancelFunc{}})
+		m.byKey[key] = e
+		for m.used.Len() > m.limit {
+			m.remove(m.used.Back())
+		}
 	}
-	l = &loading{key: key, ready: make(chan struct{}), waiting: 1}
-	ctx, l.giveUp = context.WithCancel(context.WithoutCancel(ctx))
-	m.byKey[key] = m.used.PushFront(l)
-	for m.used.Len() > m.limit {
-		m.remove(m.used.Back())
+	l = e.Value.(*loading)
+	l.waiting++
+	if l.begun || l.queued[who] != nil {
+		return l, nil
 	}
-	return ctx, l, false
+	ctx, l.queued[who] = context.WithCancel(context.WithoutCancel(asked))
+	return l, ctx
 }
 
 // leave says that somebody does not wait any more. What nobody waits for and no compiler has begun is given up.
@@ -61,18 +66,30 @@ func (m *modules) leave(l *loading) {
 	if l.waiting--; l.waiting > 0 || l.begun {
 		return
 	}
-	l.giveUp()
+	l.begun = true
+	l.leaveQueues()
 	if e := m.byKey[l.key]; e != nil && e.Value == l {
 		m.remove(e)
 	}
 }
 
-// begin says that a compiler is there. It returns false if the module was given up.
-func (m *modules) begin(ctx context.Context, l *loading) bool {
+// begin says that a compiler is there. It returns false if there was one before, or the module was given up.
+func (m *modules) begin(l *loading) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l.begun = ctx.Err() == nil
-	return l.begun
+	if l.begun {
+		return false
+	}
+	l.begun = true
+	l.leaveQueues()
+	return true
+}
+
+func (l *loading) leaveQueues() {
+	for _, cancel := range l.queued {
+		cancel()
+	}
+	l.queued = nil
 }
 
 func (m *modules) remove(e *list.Element) {
@@ -84,8 +101,7 @@ func (m *modules) remove(e *list.Element) {
 func (m *modules) finish(l *loading, module *Module, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l.module, l.err, l.begun = module, err, true
-	l.giveUp()
+	l.module, l.err = module, err
 	close(l.ready)
 	if err == nil {
 		return
@@ -101,7 +117,8 @@ func (m *modules) clear() {
 	defer m.mu.Unlock()
 	for _, e := range m.byKey {
 		if l := e.Value.(*loading); !l.begun {
-			l.giveUp()
+			l.begun = true
+			l.leaveQueues()
 		}
 	}
 	clear(m.byKey)
@@ -122,18 +139,30 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 //
 // The error of read is returned as it is; one engine must not see the same key for two contents.
 func (e *Engine) Load(ctx context.Context, key [32]byte, read func(context.Context) ([]byte, error)) (*Module, error) {
-	own, l, found := e.modules.get(ctx, key)
+	who := caller.From(ctx).Key
+	l, own := e.modules.get(ctx, who, key)
 	defer e.modules.leave(l)
-	if !found {
+	if own != nil {
 		if err := e.begin(&e.loading); err != nil {
-			e.modules.finish(l, nil, err)
 			return nil, err
 		}
 		go func() {
 			defer e.loading.Done()
-			module, err := e.load(own, l, read)
-			e.modules.finish(l, module, err)
+			give, err := e.compiling.Take(own, who, 1)
+			if err != nil {
+				return // another one has begun, or nobody waits any more
+			}
+			defer give()
+			if e.modules.begin(l) {
+				module, err := e.load(context.WithoutCancel(own), read)
+				e.modules.finish(l, module, err)
+			}
 		}()
+	}
+	select {
+	case <-l.ready:
+		return l.module, l.err
+	default:
 	}
 	select {
 	case <-l.ready:
@@ -145,19 +174,8 @@ func (e *Engine) Load(ctx context.Context, key [32]byte, read func(context.Conte
 	}
 }
 
-// load reads and compiles a module when a compiler is free.
-func (e *Engine) load(ctx context.Context, l *loading, read func(context.Context) ([]byte, error)) (*Module, error) {
-	give, err := e.compiling.Take(ctx, caller.From(ctx).Key, 1)
-	if err == nil {
-		defer give()
-	}
-	if err != nil || !e.modules.begin(ctx, l) {
-		if e.closed.Load() {
-			return nil, errClosed
-		}
-		return nil, fail(ErrHost, "given up before the module was compiled: %w", context.Canceled)
-	}
-	ctx = context.WithoutCancel(ctx)
+// load reads and compiles a module.
+func (e *Engine) load(ctx context.Context, read func(context.Context) ([]byte, error)) (*Module, error) {
 	wasm, err := read(ctx)
 	if err != nil {
 		return nil, err
