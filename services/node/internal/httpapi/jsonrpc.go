@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -22,6 +23,10 @@ func (a *API) rpc(c *call) error {
 		return err
 	}
 	answer, class := a.RPC.Handle(c.ctx(), body)
+	if c.ctx().Err() != nil { // also what the end of the node cut off
+		rec := recordOf(c)
+		rec.status, rec.err = statusClientGone, context.Cause(c.ctx())
+	}
 	status := map[jsonrpc.Class]int{
 		jsonrpc.Answered: http.StatusOK, jsonrpc.Malformed: http.StatusBadRequest, jsonrpc.Invalid: http.StatusUnprocessableEntity,
 	}[class]
