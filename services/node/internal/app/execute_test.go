@@ -1,16 +1,22 @@
 package app_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/testapp"
 )
 
 // probe is an application that counts, and misbehaves on demand.
@@ -310,6 +316,49 @@ func TestRPC_Transport(t *testing.T) {
 }
 
 // A key that may call one method in one context as one identity can do that, and nothing else.
+// A call whose client has left is no success: it is logged and counted as 499.
+func TestRPC_ClientLeaves(t *testing.T) {
+	n := start(t, t.TempDir(), func(c *config.Config) { c.Execution.TimeLimit = time.Minute })
+	c := n.context(t, n.installed(t, "kv-store.wasm", testapp.KVStore)).ContextID
+	ctx, cancel := context.WithCancel(t.Context())
+	r := request(t, http.MethodPost, n.url("/jsonrpc"), strings.NewReader(
+		fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"loop_forever"}}`, c))).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set(reqctx.HeaderRequestID, "leaves-soon-1")
+	n.grant(r, "k1", "admin")
+	ended := make(chan error, 1)
+	go func() {
+		res, err := client.Do(r)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		ended <- err
+	}()
+	running := func() float64 {
+		return scrape(t, n.as(t, "admin", http.MethodGet, "/metrics", nil).body, "http_requests_in_flight", nil)
+	}
+	for deadline := time.Now().Add(20 * time.Second); running() < 2; time.Sleep(time.Millisecond) { // with the scrape
+		if time.Now().After(deadline) {
+			t.Fatal("the call does not reach the node")
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the client: %v", err)
+	}
+	line := n.log.line(answer{Response: &http.Response{Header: http.Header{reqctx.HeaderRequestID: {"leaves-soon-1"}}}})
+	if line["status"].Int64() != 499 || line["route"].String() != "/jsonrpc" {
+		t.Errorf("the line of the call: %v", line)
+	}
+	text := n.as(t, "admin", http.MethodGet, "/metrics", nil).body
+	labels := func(class string) map[string]string {
+		return map[string]string{"method": "POST", "path": "/jsonrpc", "status": class}
+	}
+	if failed, good := scrape(t, text, "http_requests_total", labels("4xx")), scrape(t, text, "http_requests_total", labels("2xx")); failed != 1 || good != 0 {
+		t.Errorf("%v calls of class 4xx and %v of class 2xx, want 1 and 0", failed, good)
+	}
+}
+
 func TestRPC_LimitedKeyCannotReachAnythingElse(t *testing.T) {
 	n := start(t, t.TempDir(), nil)
 	app := n.installed(t, "probe.wasm", probe(t))
