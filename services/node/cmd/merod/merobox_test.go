@@ -63,6 +63,7 @@ func TestMerobox_CommandsOfTheContract(t *testing.T) { // node check H72
 		if err := run.Start(); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = run.Process.Kill() }) // it may have ended
 		go func() { ended <- run.Wait() }()
 		if healthy(t, server, ended) {
 			cmd = run
@@ -103,7 +104,8 @@ func healthy(t *testing.T, port string, ended <-chan error) bool {
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		select {
-		case <-ended:
+		case err := <-ended:
+			t.Logf("run ended: %v", err)
 			return false
 		default:
 		}
