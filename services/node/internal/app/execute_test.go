@@ -315,7 +315,6 @@ func TestRPC_Transport(t *testing.T) {
 	}
 }
 
-// A key that may call one method in one context as one identity can do that, and nothing else.
 // A call whose client has left is no success: it is logged and counted as 499.
 func TestRPC_ClientLeaves(t *testing.T) {
 	n := start(t, t.TempDir(), func(c *config.Config) { c.Execution.TimeLimit = time.Minute })
@@ -359,6 +358,7 @@ func TestRPC_ClientLeaves(t *testing.T) {
 	}
 }
 
+// A key that may call one method in one context as one identity can do that, and nothing else.
 func TestRPC_LimitedKeyCannotReachAnythingElse(t *testing.T) {
 	n := start(t, t.TempDir(), nil)
 	app := n.installed(t, "probe.wasm", probe(t))
