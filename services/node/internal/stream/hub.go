@@ -51,7 +51,7 @@ type Hub struct {
 	sessions sessions
 
 	stopping chan struct{} // closed when the node begins to stop
-	large    *quota.Pool // a place for each large message that is in memory
+	large    *quota.Pool   // a place for each large message that is in memory
 
 	mu      sync.Mutex
 	closing bool
