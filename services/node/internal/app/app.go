@@ -33,6 +33,9 @@ import (
 // drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
 const drain = 8 * time.Second
 
+// drainLater is how long after the stop was asked for the handlers of events may still be called.
+const drainLater = drain + time.Second
+
 // collectEvery is how often one of the 256 directories of chunks is searched for what nobody holds.
 const collectEvery = time.Minute
 
@@ -58,6 +61,7 @@ type App struct {
 	addrs   []netip.AddrPort
 	metrics netip.AddrPort
 	open    atomic.Int64 // connections that the HTTP servers hold
+	hurry   func()       // ends the wait for the handlers of events; it may be called again
 	cleanup []func() error
 }
 
@@ -233,6 +237,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer cancel()
 	stopAuth := a.auth.start(ctx, cancel)
 	stopping := func() {
+		time.AfterFunc(drainLater, a.hurry)
 		a.health.Set(health.ShuttingDown)
 		a.api.Streams.Stop()
 		a.log.InfoContext(ctx, "stopping")

@@ -36,7 +36,14 @@ func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
 	if err != nil {
 		return err
 	}
-	a.cleanup = append(a.cleanup, func() error { manager.Close(); return nil })
+	late, hurry := context.WithCancel(context.WithoutCancel(ctx))
+	a.hurry = hurry
+	a.cleanup = append(a.cleanup, func() error {
+		defer hurry()
+		manager.Drain(late)
+		manager.Close()
+		return nil
+	})
 	aliases := &alias.Service{Store: api.Store}
 	api.Contexts, api.Aliases = manager, aliases
 	api.Groups = &group.Service{Store: api.Store, Rand: rand.Reader, Now: o.Now}

@@ -36,12 +36,16 @@ type Error struct {
 	Message string `json:"message"`
 	Type    string `json:"type"`
 	Data    any    `json:"data"` // never null: clients read into it
+	// Logs are what the application logged before the call failed.
+	Logs []string `json:"logs,omitempty"`
 }
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
 
-func parseError(code int, text string) *Error { return &Error{code, text, "ParseError", text} }
+func parseError(code int, text string) *Error {
+	return &Error{Code: code, Message: text, Type: "ParseError", Data: text}
+}
 
 // Class tells a transport what kind of answer it sends.
 type Class int

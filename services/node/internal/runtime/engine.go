@@ -44,6 +44,8 @@ type Engine struct {
 	rand   io.Reader
 	now    func() time.Time
 
+	told atomic.Int64 // the latest time that a guest was told, in Unix nanoseconds
+
 	modules   *modules
 	files     *files        // nil without a directory
 	compiling chan struct{} // holds an element for each module that is being compiled
@@ -128,7 +130,25 @@ func (e *Engine) acquire(ctx context.Context, places chan struct{}) error {
 	}
 }
 
-// Run calls a method. The outcome of a failed call holds its logs and duration.
+// time is what guests are told: Unix nanoseconds, later each time, also when the clock is set back. Applications decide by
+// it which of two writes is the last one.
+func (e *Engine) time() int64 {
+	for {
+		last := e.told.Load()
+		next := max(last+1, e.now().UnixNano())
+		if e.told.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// TellAfter makes all times that guests are told from now on later than one, in Unix nanoseconds.
+func (e *Engine) TellAfter(last int64) {
+	for told := e.told.Load(); told < last && !e.told.CompareAndSwap(told, last); told = e.told.Load() {
+	}
+}
+
+// Run calls a method. The outcome of a failed call holds its logs and times.
 //
 // The call ends when ctx does, with [ErrHost] and the cause, or at the time limit, with [ErrTimeLimit].
 func (e *Engine) Run(ctx context.Context, m *Module, c Call) (Outcome, error) {

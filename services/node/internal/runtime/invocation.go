@@ -45,6 +45,7 @@ type effects struct {
 	state, private overlay
 	written        int // bytes in both
 
+	told      int64 // the latest time
 	changes   []ContextChange
 	proposals []Proposal
 	approvals []id.ID
@@ -200,7 +201,7 @@ func (v *invocation) id(p uint64) id.ID {
 
 // outcome is what the call leaves behind, when it ended with err.
 func (v *invocation) outcome(err error) Outcome {
-	out := Outcome{Logs: v.logs}
+	out := Outcome{Logs: v.logs, Told: v.told}
 	if err != nil {
 		return out
 	}
