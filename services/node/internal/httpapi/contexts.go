@@ -30,6 +30,7 @@ const (
 	maxInit       = 1 << 20
 	maxCreateBody = 8 << 20 // a byte is up to four characters of JSON, and white space
 	maxLabel      = 256
+	maxProtocol   = 64
 )
 
 // contextEntry has exactly the keys that clients declare for a context; group only in lists.
@@ -133,6 +134,7 @@ func (a *API) getContext(c *call) error {
 
 // createRequest is the union of what the generations of clients send. What is not needed any more is ignored.
 type createRequest struct {
+	Protocol       *string `json:"protocol"` // of a blockchain, in older generations
 	Application    string  `json:"applicationId"`
 	Group          *string `json:"groupId"`
 	Service        *string `json:"serviceName"`
@@ -195,7 +197,10 @@ func (r *createRequest) creation() (contexts.Creation, error) {
 			return made, fault.New(fault.Invalid, "Invalid identitySecret: expected hex-encoded 32 bytes")
 		}
 	}
-	return made, checkLengths(map[string]int{"initializationParams": len(r.Params) - maxInit, "name": len(made.Name) - maxLabel, "serviceName": len(made.Service) - maxLabel})
+	return made, checkLengths(map[string]int{
+		"initializationParams": len(r.Params) - maxInit, "name": len(made.Name) - maxLabel, "serviceName": len(made.Service) - maxLabel,
+		"protocol": len(deref(r.Protocol)) - maxProtocol,
+	})
 }
 
 // checkLengths refuses what is longer than its limit: the values are by how much.
@@ -230,7 +235,7 @@ func (a *API) deleteContext(c *call) error {
 	if err := readOptional(c, &r); err != nil {
 		return err
 	}
-	requester, err := parseOptional(r.Requester, "requester")
+	requester, err := parseActor(r.Requester, "requester")
 	if err != nil {
 		return err
 	}
@@ -350,7 +355,7 @@ func (a *API) updateContext(c *call) error {
 	if u.Application, err = parseID(r.Application, "application id"); err != nil {
 		return err
 	}
-	if u.Executor, err = parseOptional(r.Executor, "executorPublicKey"); err != nil {
+	if u.Executor, err = parseActor(r.Executor, "executorPublicKey"); err != nil {
 		return err
 	}
 	if err := a.Contexts.Update(c.ctx(), u); err != nil {
@@ -374,7 +379,7 @@ func (a *API) changeCapabilities(revoke bool) handler {
 			return err
 		}
 		g := contexts.Grant{Context: contextID, Revoke: revoke, Members: map[id.ID]contexts.Capability{}}
-		if g.Signer, err = parseOptional(r.Signer, "signer_id"); err != nil {
+		if g.Signer, err = parseActor(r.Signer, "signer_id"); err != nil {
 			return err
 		}
 		if len(r.Capabilities) == 0 || len(r.Capabilities) > 100 {

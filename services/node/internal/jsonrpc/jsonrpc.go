@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
@@ -175,7 +176,7 @@ func parse(text []byte) (request, *Error) {
 	r.notification = !there
 	if there {
 		if !validID(id) {
-			return fail("the id is neither text nor number nor null")
+			return fail("the id is neither text nor a whole number of 64 bits nor null")
 		}
 		r.id = id
 	}
@@ -189,8 +190,13 @@ func parse(text []byte) (request, *Error) {
 	return r, nil
 }
 
+// validID accepts text, null and whole numbers of 64 bits without a sign. The text is valid JSON.
 func validID(id json.RawMessage) bool {
-	return string(id) == "null" || id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9'
+	if string(id) == "null" || id[0] == '"' {
+		return true
+	}
+	_, err := strconv.ParseUint(string(id), 10, 64)
+	return err == nil
 }
 
 var (

@@ -79,7 +79,11 @@ func (h *Handler) executor(ctx context.Context, c contexts.Call, text string, na
 	if err := h.Contexts.Admits(ctx, c); err != nil || text == "" {
 		return id.ID{}, err
 	}
-	return h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text)
+	key, err = h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text)
+	if err == nil && key == (id.ID{}) {
+		err = &contexts.UnauthorizedError{Context: c.Context}
+	}
+	return key, err
 }
 
 // resolve reads an id, or the alias of one.
