@@ -175,7 +175,7 @@ func (a *App) collect(blobs *blob.Store) {
 func (a *App) guard(o Options) (*guard.Guard, error) {
 	s := o.Config.Server
 	g := &guard.Guard{
-		Table: route.Node, Open: s.AuthMode == config.AuthNone, TrustedPeers: s.Proxy.TrustedPeers, Header: s.Proxy.TrustedHeader,
+		Table: route.Node, Prefix: s.PathPrefix, Open: s.AuthMode == config.AuthNone, TrustedPeers: s.Proxy.TrustedPeers, Header: s.Proxy.TrustedHeader,
 		Leeway: s.Proxy.ClockLeeway, MaxTTL: s.Proxy.AssertionMaxTTL, AllowedHosts: s.AllowedHosts, StreamMaxAge: s.StreamMaxAge, Now: o.Now,
 	}
 	if a.auth != nil {
@@ -263,6 +263,11 @@ func (a *App) warn(ctx context.Context) {
 		a.log.WarnContext(ctx, "INSECURE: server.proxy.require_assertion is off: whoever reaches the listener from a trusted peer's address can claim any identity")
 	case s.AuthMode == config.AuthEmbedded && a.api.Certificate == nil && slices.ContainsFunc(a.addrs, func(l netip.AddrPort) bool { return !l.Addr().IsLoopback() }):
 		a.log.WarnContext(ctx, "other machines reach the listener, which does not speak TLS: tokens and passwords travel in the clear unless a proxy with TLS is in front")
+	}
+	if s.PathPrefix != "" && s.AuthMode == config.AuthProxy && s.Proxy.RequireAssertion && s.Proxy.AssertionBind == "request" {
+		a.log.WarnContext(ctx, "server.path_prefix is set, and the gate's route table knows no prefix: for a target that begins with it the gate asks for the permission admin. "+
+			"Have the proxy remove the prefix before it asks the gate and before it asks this node, and unset it here; or, where the gate is asked without it, bind assertions to the identity (server.proxy.assertion_bind)",
+			"path_prefix", s.PathPrefix)
 	}
 	if !s.Admin.Enabled {
 		a.log.WarnContext(ctx, "server.admin is off: /admin-api, its health checks included, is not served")

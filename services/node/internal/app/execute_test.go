@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 )
 
@@ -279,6 +280,28 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	}
 	if after := snapshot(); after != before {
 		t.Errorf("something changed:\n%s\n%s", before, after)
+	}
+}
+
+// Older clients read the hash of a context under another name.
+func TestWireProfile_NamesTheHash(t *testing.T) {
+	for profile, names := range map[string][2]string{config.Wire011: {"contextStateHash", "rootHash"}, config.Wire010: {"rootHash", "contextStateHash"}} {
+		n := start(t, t.TempDir(), func(c *config.Config) { c.Server.WireProfile = profile })
+		c := n.context(t, n.installed(t, "probe.wasm", probe(t))).ContextID
+		get := n.getting(t, "admin")
+		one := decoded[map[string]any](t, get("/contexts/"+c))
+		list := decoded[struct{ Contexts []map[string]any }](t, get("/contexts")).Contexts
+		for _, entry := range append(list, one) {
+			if hash, _ := entry[names[0]].(string); len(hash) < 32 {
+				t.Errorf("%s: %v, want %s", profile, entry, names[0])
+			}
+			if _, there := entry[names[1]]; there || entry["id"] != c {
+				t.Errorf("%s: %v, and not %s", profile, entry, names[1])
+			}
+		}
+		if len(list) != 1 {
+			t.Errorf("%s: %v", profile, list)
+		}
 	}
 }
 

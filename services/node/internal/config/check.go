@@ -14,6 +14,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/services/node/internal/multiaddr"
 	"github.com/calimero-network/mero-go/services/node/internal/peer"
 )
@@ -38,6 +39,7 @@ func (c Config) Check() error {
 	errs := failed([]check{
 		oneOf("mode", c.Mode, "standard", ModeReadOnly),
 		oneOf("server.auth_mode", c.Server.AuthMode, AuthProxy, AuthEmbedded, AuthNone),
+		oneOf("server.wire_profile", c.Server.WireProfile, Wire011, Wire010),
 		oneOf("server.proxy.assertion_bind", c.Server.Proxy.AssertionBind, "request", "identity"),
 		oneOf("server.embedded.storage", c.Server.Embedded.Storage, StoragePersistent, StorageMemory),
 		oneOf("bootstrap.network", c.Bootstrap.Network, "", "calimero-dev", "ipfs"),
@@ -67,6 +69,7 @@ func (c Config) Check() error {
 		atLeast("applications.max_size", c.Apps.MaxSize, 1),
 		atLeast("applications.max_module_size", c.Apps.MaxModuleSize, 1),
 		atLeast("applications.download_timeout", int64(c.Apps.DownloadTimeout.Seconds()), 1),
+		{"server.path_prefix", !validPrefix(c.Server.PathPrefix), "want /SEGMENT..., without a slash at its end, of A-Z a-z 0-9 . _ ~ -, that does not begin like a route"},
 		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
 		{"server.embedded.storage_path", c.Server.Embedded.StoragePath == "", "want a directory"},
 		{"server.embedded.public_url", c.Server.Embedded.PublicURL != "" && !validPublicURL(c.Server.Embedded.PublicURL), "want http(s)://HOST[:PORT]"},
@@ -243,6 +246,30 @@ func origin(s string) error {
 
 func validPublicURL(s string) bool {
 	return (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) && origin(s) == nil
+}
+
+// validPrefix accepts no prefix, and one with a single spelling that no route begins with: neither could be mistaken for
+// the other.
+func validPrefix(s string) bool {
+	if s == "" {
+		return true
+	}
+	path, query, err := route.Canonical(s)
+	if err != nil || path != s || query != "" || len(s) > 256 || strings.HasSuffix(s, "/") {
+		return false
+	}
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._~-", r)
+	}
+	first, _, _ := strings.Cut(s[1:], "/")
+	for _, table := range []*route.Table{route.Node, route.Auth} {
+		for row := range table.All() {
+			if taken, _, _ := strings.Cut(row.Pattern[1:], "/"); taken == first {
+				return false
+			}
+		}
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0
 }
 
 func validHostPort(s string) bool {

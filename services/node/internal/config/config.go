@@ -14,6 +14,12 @@ const (
 	AuthNone     = "none"     // nobody authenticates
 )
 
+// The values of server.wire_profile.
+const (
+	Wire011 = "0.11"
+	Wire010 = "0.10"
+)
+
 // The values of server.embedded.storage.
 const (
 	StoragePersistent = "persistent"
@@ -59,6 +65,8 @@ type Swarm struct {
 type Server struct {
 	Listen       []string      `koanf:"listen" doc:"multiaddrs of the HTTP listener: /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT"`
 	AuthMode     string        `koanf:"auth_mode" doc:"'proxy': mero-auth and a reverse proxy stand in front; 'embedded': the node authenticates itself; 'none': nobody authenticates"`
+	PathPrefix   string        `koanf:"path_prefix" doc:"serve everything below this path, such as '/node1', and nothing outside of it; NODE_PATH_PREFIX is another name of its variable; empty = no prefix"`
+	WireProfile  string        `koanf:"wire_profile" doc:"'0.11', or '0.10' for clients that read the state hash of a context as 'rootHash'"`
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
@@ -251,6 +259,7 @@ func defaultServer() Server {
 	return Server{
 		Listen:       []string{"/ip4/127.0.0.1/tcp/2528", "/ip6/::1/tcp/2528"},
 		AuthMode:     AuthProxy,
+		WireProfile:  Wire011,
 		StreamMaxAge: time.Hour,
 		Stream:       Stream{MaxConnections: 10000, MaxPerKey: 2500, MaxSubscriptions: 1000},
 		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 1 << 20},

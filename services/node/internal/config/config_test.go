@@ -322,6 +322,46 @@ func TestCheck_AssertionSources(t *testing.T) {
 	}
 }
 
+// A prefix has one spelling and cannot be taken for a route, so that what is below it and what is not are told apart.
+func TestPathPrefix(t *testing.T) {
+	const own, foreign = "MEROD_SERVER__PATH_PREFIX=", "NODE_PATH_PREFIX="
+	for _, tt := range []struct {
+		file    string
+		environ []string
+		want    string
+	}{
+		{"", nil, ""},
+		{"", []string{foreign + "/node1"}, "/node1"},
+		{"", []string{foreign + ""}, ""},
+		{"[server]\npath_prefix = \"/in-file\"", []string{foreign + ""}, "/in-file"},
+		{"[server]\npath_prefix = \"/in-file\"", []string{foreign + "/node1"}, "/node1"},
+		{"", []string{foreign + "/node1", own + "/other/two_~.1"}, "/other/two_~.1"},
+	} {
+		if cfg, err := load(t, tt.file, tt.environ...); err != nil || cfg.Server.PathPrefix != tt.want {
+			t.Errorf("%q %q: %q %v, want %q", tt.file, tt.environ, cfg.Server.PathPrefix, err, tt.want)
+		}
+	}
+	for _, bad := range []string{
+		"node1", "/", "/node1/", "//node1", "/a//b", "/./a", "/a/..", "/a%2fb", "/a?b", "/a#b", "/a b", "/a;b", "/ü", "/a:b", "/$x", "/" + strings.Repeat("x", 256), "https://x/a",
+		"/admin-api", "/admin-api/x", "/jsonrpc", "/ws/x", "/sse", "/metrics", "/admin-dashboard", "/auth", "/admin/x", "/favicon.ico",
+	} {
+		for _, name := range []string{own, foreign} {
+			if _, err := load(t, "", name+bad); err == nil || !strings.Contains(err.Error(), "server.path_prefix") {
+				t.Errorf("%s%s: %v, want a refusal", name, bad, err)
+			}
+		}
+	}
+}
+
+func TestWireProfile(t *testing.T) {
+	if cfg, err := load(t, ""); err != nil || cfg.Server.WireProfile != config.Wire011 {
+		t.Errorf("by default %q, %v", cfg.Server.WireProfile, err)
+	}
+	if _, err := load(t, "[server]\nwire_profile = \"0.9\""); err == nil || !strings.Contains(err.Error(), "server.wire_profile") {
+		t.Errorf("an unknown one: %v", err)
+	}
+}
+
 func TestCheck_KeypairAndPeerIDBelongTogether(t *testing.T) {
 	const keypair = `keypair = "23jhTd4prPeF6nkLJw8pzLotwyvUD8jmU1SHCoz9m54pw5bHiyU1GihabX1wkeTXoNxTzAmjDjeJmAMAcTeDg8MpUV9o3"`
 	_, err := load(t, "[identity]\npeer_id = \"12D3KooWRm8J3iL796zPFi2EtGGtUJn58AG67gcRzQ6FENEemvpg\"\n"+keypair)

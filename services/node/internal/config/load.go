@@ -240,8 +240,8 @@ func (l *loader) foreign(environ []string, values map[string]any) {
 			}
 			values["log.level"] = level
 		case "NODE_PATH_PREFIX":
-			if text != "" {
-				l.warnings = append(l.warnings, "NODE_PATH_PREFIX has no effect: have the proxy remove the prefix, and bind assertions to the identity (server.proxy.assertion_bind)")
+			if _, set := values["server.path_prefix"]; !set && text != "" {
+				values["server.path_prefix"] = text
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/group"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
@@ -37,16 +38,20 @@ const (
 type contextEntry struct {
 	ID          id.ID          `json:"id"`
 	Application id.ID          `json:"applicationId"`
-	StateHash   id.ID          `json:"contextStateHash"`
+	StateHash   *id.ID         `json:"contextStateHash,omitempty"` // or RootHash: one of the two, as the wire profile says
+	RootHash    *id.ID         `json:"rootHash,omitempty"`
 	Service     string         `json:"serviceName,omitempty"`
 	DAGHeads    [][id.Size]int `json:"dagHeads,omitempty"`
 	Version     string         `json:"applicationVersion,omitempty"`
 	Group       string         `json:"groupId,omitempty"`
 }
 
-func entryOf(c store.Context) contextEntry {
-	e := contextEntry{
-		ID: c.ID, Application: c.Application, StateHash: c.StateHash, Service: c.Service, Version: c.ApplicationVersion, Group: c.Group,
+func (a *API) entryOf(c store.Context) contextEntry {
+	e := contextEntry{ID: c.ID, Application: c.Application, Service: c.Service, Version: c.ApplicationVersion, Group: c.Group}
+	if a.Server.WireProfile == config.Wire010 {
+		e.RootHash = &c.StateHash
+	} else {
+		e.StateHash = &c.StateHash
 	}
 	for _, head := range c.DAGHeads {
 		var numbers [id.Size]int
@@ -78,7 +83,7 @@ func (a *API) contexts(c *call, keep func(store.Context) bool) error {
 	}
 	entries := make([]contextEntry, len(list))
 	for i, x := range list {
-		entries[i] = entryOf(x)
+		entries[i] = a.entryOf(x)
 	}
 	return data(c, struct {
 		Contexts []contextEntry `json:"contexts"`
@@ -127,7 +132,7 @@ func (a *API) getContext(c *call) error {
 	if err != nil {
 		return err
 	}
-	entry := entryOf(x)
+	entry := a.entryOf(x)
 	entry.Group = ""
 	return data(c, entry)
 }
