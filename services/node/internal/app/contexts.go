@@ -23,7 +23,7 @@ func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
 	limits.Time = o.Config.Execution.TimeLimit
 	limits.ModuleSize = int(o.Config.Apps.MaxModuleSize) // what can be installed can be run
 	engine, err := runtime.New(ctx, runtime.Options{
-		CacheDir: o.Home.Path(moduleCache), CacheSize: o.Config.Execution.CacheSize, Limits: limits, Rand: rand.Reader, Now: o.Now,
+		CacheDir: o.Home.Path(moduleCache), CacheSize: o.Config.Execution.CacheSize, Memory: o.Config.Execution.MaxMemory, Limits: limits, Rand: rand.Reader, Now: o.Now,
 	})
 	if err != nil {
 		return err

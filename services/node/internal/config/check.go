@@ -65,6 +65,7 @@ func (c Config) Check() error {
 		atLeast("events.log_max_events", c.Events.LogMaxEvents, 1),
 		atLeast("events.log_max_bytes", c.Events.LogMaxBytes, 1),
 		atLeast("execution.time_limit", int64(c.Execution.TimeLimit.Seconds()), 1),
+		atLeast("execution.max_memory", c.Execution.MaxMemory, 64<<20),
 		atLeast("execution.cache_size", c.Execution.CacheSize, 1),
 		atLeast("applications.max_size", c.Apps.MaxSize, 1),
 		atLeast("applications.max_module_size", c.Apps.MaxModuleSize, 1),

@@ -226,6 +226,7 @@ type Applications struct {
 // Execution bounds the calls of applications.
 type Execution struct {
 	TimeLimit time.Duration `koanf:"time_limit" doc:"longest time of one call of a method"`
+	MaxMemory int64         `koanf:"max_memory" doc:"most bytes that the calls that run hold together in memory, registers and writes; a call that would need more fails"`
 	CacheSize int64         `koanf:"cache_size" doc:"most bytes of compiled modules that are kept on disk, in the directory cache of the node"`
 }
 
@@ -249,7 +250,7 @@ func Defaults() Config {
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
 		Events:    Events{LogMaxEvents: 65536, LogMaxBytes: 64 << 20},
-		Execution: Execution{TimeLimit: 30 * time.Second, CacheSize: 1 << 30},
+		Execution: Execution{TimeLimit: 30 * time.Second, MaxMemory: 2 << 30, CacheSize: 1 << 30},
 		Apps:      Applications{MaxSize: 64 << 20, MaxModuleSize: 20 << 20, DownloadTimeout: 5 * time.Minute},
 		Log:       Log{Level: "info", Format: "json"},
 	}

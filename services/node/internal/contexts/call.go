@@ -197,7 +197,7 @@ func (s *seat) run(ctx context.Context, module id.ID, c Call, executor id.ID) (*
 	}
 	r := &ran{blobs: &window{blobs: s.m.Blobs}}
 	r.outcome, err = s.m.Engine.Run(ctx, code, runtime.Call{
-		Method: c.Method, Input: c.Input, Context: s.id, Executor: executor,
+		Method: c.Method, Input: c.Input, Context: s.id, Executor: executor, Account: caller.From(ctx).Key,
 		State: reader{s, store.Shared}, Private: reader{s, store.Private}, Blobs: r.blobs, Directory: directory{s},
 	})
 	s.m.log(ctx, c, r.outcome.Logs)

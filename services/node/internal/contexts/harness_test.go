@@ -72,8 +72,9 @@ func open(t testing.TB, dir string) *fixture {
 
 // setup is what differs from node to node. The zero value is one with a long time limit.
 type setup struct {
-	limit time.Duration // of a call
-	now   func() time.Time
+	limit    time.Duration // of a call
+	now      func() time.Time
+	parallel int // calls
 }
 
 func openWith(t testing.TB, dir string, with setup) *fixture {
@@ -101,7 +102,7 @@ func openWith(t testing.TB, dir string, with setup) *fixture {
 	try(err)
 	f.bus, err = event.Open(ctx, f.db, store.EventLimits{Count: 10_000, Bytes: 16 << 20}, log)
 	try(err)
-	engine, err := runtime.New(ctx, runtime.Options{Rand: rand.Reader, Now: with.now, Limits: limits})
+	engine, err := runtime.New(ctx, runtime.Options{Rand: rand.Reader, Now: with.now, Limits: limits, Parallel: with.parallel})
 	try(err)
 	apps := &application.Service{Store: f.db, Blobs: f.blobs, Now: time.Now, Log: log}
 	f.Manager, err = contexts.New(ctx, contexts.Options{

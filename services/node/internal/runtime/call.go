@@ -14,6 +14,8 @@ type Call struct {
 	Input    []byte // what the guest reads with input(); the engine does not change it
 	Context  id.ID
 	Executor id.ID
+	// Account is who is charged for the place that the call takes; calls of one share a part of all places.
+	Account string
 
 	// State is what the context's application has stored; nil is an empty state.
 	State Reader
