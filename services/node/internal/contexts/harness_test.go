@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -74,7 +75,8 @@ func open(t testing.TB, dir string) *fixture {
 type setup struct {
 	limit    time.Duration // of a call
 	now      func() time.Time
-	parallel int // calls
+	random   io.Reader // for applications
+	parallel int       // calls
 }
 
 func openWith(t testing.TB, dir string, with setup) *fixture {
@@ -85,6 +87,9 @@ func openWith(t testing.TB, dir string, with setup) *fixture {
 	}
 	if with.now == nil {
 		with.now = time.Now
+	}
+	if with.random == nil {
+		with.random = rand.Reader
 	}
 	f := &fixture{t: t}
 	log := slog.New(reqctx.LogHandler{Handler: slog.NewJSONHandler(&f.log, nil)})
@@ -102,7 +107,7 @@ func openWith(t testing.TB, dir string, with setup) *fixture {
 	try(err)
 	f.bus, err = event.Open(ctx, f.db, store.EventLimits{Count: 10_000, Bytes: 16 << 20}, log)
 	try(err)
-	engine, err := runtime.New(ctx, runtime.Options{Rand: rand.Reader, Now: with.now, Limits: limits, Parallel: with.parallel})
+	engine, err := runtime.New(ctx, runtime.Options{Rand: with.random, Now: with.now, Limits: limits, Parallel: with.parallel})
 	try(err)
 	apps := &application.Service{Store: f.db, Blobs: f.blobs, Now: time.Now, Log: log}
 	f.Manager, err = contexts.New(ctx, contexts.Options{
@@ -144,6 +149,11 @@ func (f *fixture) as(list string) context.Context {
 
 // make makes a context of the probe.
 func (f *fixture) make() contexts.Created {
+	f.t.Helper()
+	return f.makeOf(app)
+}
+
+func (f *fixture) makeOf(app id.ID) contexts.Created {
 	f.t.Helper()
 	made, err := f.Create(f.ctx, contexts.Creation{Application: app})
 	if err != nil {
