@@ -76,16 +76,13 @@ func (m membership) write(tx *store.Tx, c id.ID) error {
 			return err
 		}
 	}
+	var errs []error
 	for _, key := range m.changed {
-		i, err := indexOf(m.members, key), error(nil)
-		if i < 0 {
-			err = tx.RemoveIdentity(c, key)
+		if i := indexOf(m.members, key); i >= 0 {
+			errs = append(errs, tx.PutIdentity(m.members[i]))
 		} else {
-			err = tx.PutIdentity(m.members[i])
-		}
-		if err != nil {
-			return err
+			errs = append(errs, tx.RemoveIdentity(c, key))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

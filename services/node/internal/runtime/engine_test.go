@@ -434,7 +434,9 @@ end func`)
 		t.Errorf("beside another call: %v", err)
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the other call ended with %v", err)
+	}
 	if _, err := e.Run(t.Context(), fits, runtime.Call{Method: "run"}); err != nil {
 		t.Errorf("after the other call: %v", err)
 	}
