@@ -32,6 +32,7 @@ func (m *Manager) Staged(c id.ID) int {
 // What bounds it.
 const (
 	MaxLater     = maxLater
+	MostLater    = mostLater
 	LaterWorkers = laterWorkers
 )
 
@@ -41,8 +42,8 @@ var NewLater = newLater
 // Reserve, Start and Skip are the steps of one call.
 func (l *later) Reserve(c id.ID) *task { return l.reserve(c) }
 
-func (t *task) Start(ctx context.Context, bytes int, run func(stop context.Context)) {
-	t.start(ctx, bytes, run)
+func (t *task) Start(ctx context.Context, bytes int, run func(stop context.Context)) bool {
+	return t.start(ctx, bytes, run)
 }
 
 func (t *task) Skip() { t.skip() }

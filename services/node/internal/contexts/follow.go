@@ -85,12 +85,15 @@ func (f *follower) handleLater(ctx, client context.Context, executor id.ID, even
 	for _, e := range events {
 		size += len(e.Data) + overhead
 	}
-	place.start(client, size, func(stop context.Context) {
+	queued := place.start(client, size, func(stop context.Context) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxFollowTime)
 		defer cancel()
 		defer context.AfterFunc(stop, cancel)()
 		f.handle(ctx, executor, events)
 	})
+	if !queued {
+		f.m.Log.WarnContext(ctx, "too many events wait for their handlers: those of a call are not called", "context", f.from)
+	}
 }
 
 func (f *follower) handle(ctx context.Context, executor id.ID, events []runtime.Event) {

@@ -12,8 +12,9 @@ import (
 
 // What waits to be done after calls were answered.
 const (
-	maxLater     = 16 << 20 // bytes; beyond them, answers wait too
-	laterWorkers = 16       // contexts whose turn it is at a time
+	maxLater     = 16 << 20  // bytes; beyond them, answers wait too
+	mostLater    = 256 << 20 // bytes; what comes beyond them is given up: clients that do not wait for answers must not fill the memory
+	laterWorkers = 16        // contexts whose turn it is at a time
 )
 
 // later does what follows from calls after they were answered: it runs the handlers of their events. What belongs to one
@@ -59,11 +60,16 @@ func (l *later) reserve(c id.ID) *task {
 	return t
 }
 
-// start lets a task begin when it is its turn, and returns when the caller may be answered. Once l has stopped, the task
-// is given up.
-func (t *task) start(ctx context.Context, bytes int, run func(stop context.Context)) {
+// start lets a task begin when it is its turn, and returns when the caller may be answered. It reports false if there is
+// no room for the task. Once l has stopped, the task is given up.
+func (t *task) start(ctx context.Context, bytes int, run func(stop context.Context)) bool {
 	l := t.line
 	l.mu.Lock()
+	if l.waiting+bytes > mostLater {
+		l.mu.Unlock()
+		t.skip()
+		return false
+	}
 	t.ready, t.bytes, t.run = true, bytes, run
 	l.waiting += bytes
 	l.advance(t.of)
@@ -74,13 +80,14 @@ func (t *task) start(ctx context.Context, bytes int, run func(stop context.Conte
 	}
 	l.mu.Unlock()
 	if held == nil {
-		return
+		return true
 	}
 	select {
 	case <-held:
 	case <-ctx.Done():
 	case <-l.ctx.Done():
 	}
+	return true
 }
 
 // skip gives up a place that start was not called for. A nil task has none.

@@ -85,6 +85,29 @@ func TestLater_AnswersWaitWhenTooMuchDoes(t *testing.T) {
 	})
 }
 
+// Clients that leave without waiting for their answers cannot fill the memory.
+func TestLater_HasNoRoomWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := contexts.NewLater(slog.New(slog.DiscardHandler))
+		defer l.Close()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		var done record
+		hold := make(chan struct{})
+		l.Reserve(id.ID{1}).Start(gone, 1, func(context.Context) { <-hold })
+		synctest.Wait()
+		half := contexts.MostLater / 2
+		for i, want := range []bool{true, true, false, false} {
+			if got := l.Reserve(id.ID{1}).Start(gone, half, func(context.Context) { done.add(string(rune('a' + i))) }); got != want {
+				t.Errorf("task %d: %v, want %v", i, got, want)
+			}
+		}
+		close(hold)
+		l.Wait(t.Context())
+		done.want(t, "at the end", "a", "b")
+	})
+}
+
 func TestLater_StopGivesUpWhatHasNotBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lines

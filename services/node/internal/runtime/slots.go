@@ -25,10 +25,8 @@ func newSlots(count int) *slots {
 // acquire takes a place. The caller gives it back with release.
 func (s *slots) acquire(ctx context.Context, account string, closed <-chan struct{}) error {
 	place := s.join(account)
-	select {
-	case <-place:
+	if place == nil {
 		return nil
-	default:
 	}
 	var err error
 	select {
@@ -43,16 +41,20 @@ func (s *slots) acquire(ctx context.Context, account string, closed <-chan struc
 	return err
 }
 
-// join gets in line. The channel is closed when the place is the caller's.
+// join takes a place, or gets in line: the channel, if there is one, is closed when the place is the caller's.
 func (s *slots) join(account string) chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.free > 0 && s.used[account] < s.share && len(s.waiting[account]) == 0 {
+		s.free--
+		s.used[account]++
+		return nil
+	}
 	place := make(chan struct{})
 	if len(s.waiting[account]) == 0 {
 		s.turns = append(s.turns, account)
 	}
 	s.waiting[account] = append(s.waiting[account], place)
-	s.hand()
 	return place
 }
 
