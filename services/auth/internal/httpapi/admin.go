@@ -226,7 +226,7 @@ func lastAdmin(err error) error {
 	if !errors.Is(err, keys.ErrLastAdmin) {
 		return err
 	}
-	return &detailed{err, map[string]any{"status": false, "success": false, "message": keys.ErrLastAdmin.Message}}
+	return &detailed{err, map[string]any{"status": false, "success": false, "message": fault.MessageOf(err)}}
 }
 
 type revokeBody struct {
@@ -235,7 +235,11 @@ type revokeBody struct {
 
 func (s *server) revoke(c echo.Context) error {
 	var body revokeBody
-	if optionalBody(c) {
+	given, err := hasBody(c)
+	if err != nil {
+		return err
+	}
+	if given {
 		if err := s.decode(c, &body); err != nil {
 			return err
 		}

@@ -265,6 +265,39 @@ func TestRevokeEndpoint(t *testing.T) {
 			return nil
 		})
 	}
+	chunked := func(token, head, body string) answer {
+		t.Helper()
+		r, _ := a.raw(t, "POST", []byte("POST /admin/revoke HTTP/1.1\r\nHost: auth\r\nAuthorization: Bearer "+token+
+			"\r\nTransfer-Encoding: chunked\r\n"+head+"\r\n"+body))
+		return r
+	}
+	const asJSON = "Content-Type: application/json\r\n"
+	streamed := a.mint(t, admin, "context:list").Access
+	for name, tt := range map[string]struct {
+		head, body string
+		status     int
+	}{
+		"a body that is no JSON":       {"", "2\r\n{}\r\n0\r\n\r\n", 415},
+		"an id of nothing in chunks":   {asJSON, "7\r\n{\"clien\r\nb\r\nt_id\":\"a:b\"}\r\n0\r\n\r\n", 400},
+		"a chunk that is none":         {asJSON, "nonsense\r\n", 400},
+		"a body that breaks off later": {asJSON, "2\r\n{}\r\nnonsense\r\n", 400},
+	} {
+		if r := chunked(streamed, tt.head, tt.body); r.status != tt.status {
+			t.Errorf("%s: %d %s, want %d", name, r.status, r.body, tt.status)
+		}
+	}
+	if r := a.call(t, "GET", "/admin/identity", streamed, nil); r.status != 200 {
+		t.Errorf("a refused revocation ended the session: %d", r.status)
+	}
+	if r := chunked(streamed, "", "0\r\n\r\n"); r.status != 200 {
+		t.Errorf("an empty body of unknown length: %d %s, want what no body does", r.status, r.body)
+	}
+	if r := chunked(a.mint(t, admin).Access, asJSON, "2\r\n{}\r\n0\r\n\r\n"); r.status != 200 {
+		t.Errorf("an object in a chunk: %d %s", r.status, r.body)
+	}
+	if r := a.call(t, "GET", "/admin/identity", streamed, nil); r.status != 403 {
+		t.Errorf("the session goes on: %d", r.status)
+	}
 	victim := a.mint(t, admin, "blob")
 	other := map[string]string{"client_id": parse(t, victim.Access).Sub}
 	for name, permission := range map[string]string{"no right": "context:list", "another right": "keys:list", "a right to delete clients": "keys:clients:delete"} {

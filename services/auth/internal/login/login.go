@@ -170,7 +170,7 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	}
 	family = s.Issuer.Begin(Grant{
 		Key: key.ID, Permissions: permissions, NodeURL: gate.NodeURL(l.ClientName),
-		ClientName: withoutQuery(l.ClientName), Peer: l.Peer,
+		ClientName: withoutSecrets(l.ClientName), Peer: l.Peer,
 	})
 	if err := s.Issuer.Cover(tx, family); err != nil {
 		return family, false, err
@@ -212,6 +212,7 @@ var (
 	errNotAuthorized = fault.New(fault.Unauthenticated, "authentication failed: this identity has no key on this node")
 	errOtherNode     = fault.New(fault.Unauthenticated, "authentication failed: the key is not valid for this node")
 	errChanged       = fault.New(fault.Unauthenticated, "authentication failed: the password was changed meanwhile")
+	errKeyExpired    = fault.New(fault.Unauthenticated, "authentication failed: the key has expired")
 	errKeyRevoked    = fault.New(fault.Unauthenticated, "authentication failed: the key has been revoked")
 )
 
@@ -224,8 +225,10 @@ func (s *Service) rootKey(tx *store.Tx, id string) (store.Key, error) {
 	switch {
 	case err != nil:
 		return store.Key{}, err
-	case key.Type != store.Root || !key.Live(s.Now()):
+	case key.Type != store.Root || key.RevokedAt != 0:
 		return store.Key{}, errKeyRevoked
+	case !key.Live(s.Now()):
+		return store.Key{}, errKeyExpired
 	}
 	return key, nil
 }
@@ -375,10 +378,19 @@ func sameHost(nodeURL, clientName string) bool {
 	return err == nil && gate.ParseNodeBinding(nodeURL).Matches(named.Host)
 }
 
-// withoutQuery drops query and fragment, which may hold tokens, from a client's address.
-func withoutQuery(clientName string) string {
+// withoutSecrets drops from a client's address what may hold tokens or a password: query, fragment and the user before
+// the host.
+func withoutSecrets(clientName string) string {
 	if i := strings.IndexAny(clientName, "?#"); i >= 0 {
-		return clientName[:i]
+		clientName = clientName[:i]
 	}
-	return clientName
+	scheme, rest, isAddress := strings.Cut(clientName, "//")
+	if !isAddress {
+		return clientName
+	}
+	host := len(rest)
+	if i := strings.IndexAny(rest, `/\`); i >= 0 {
+		host = i
+	}
+	return scheme + "//" + rest[strings.LastIndexByte(rest[:host], '@')+1:]
 }

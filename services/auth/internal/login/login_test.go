@@ -50,6 +50,22 @@ func TestToken(t *testing.T) {
 	if fam.ClientName != "https://Node.example/auth/login" || fam.Peer != "198.51.100.1" || fam.Key != keyID || fam.Number != 1 {
 		t.Errorf("family: %+v, want client_name without query and fragment", fam)
 	}
+	for given, kept := range map[string]string{
+		"https://bob:secret@host/x":               "https://host/x",
+		"https://bob@host:8443?x":                 "https://host:8443",
+		"https://a@b:secret@host/@bob":            "https://host/@bob",
+		`https://bob:secret@host\@other`:          `https://host\@other`,
+		"//bob:secret@host/x":                     "//host/x",
+		"myapp://bob:secret@":                     "myapp://",
+		"https://bob:secret%40x@host/y//me@there": "https://host/y//me@there",
+		"bob@example.org, at home":                "bob@example.org, at home", // no address, and no password
+	} {
+		r := f.byWallet(t, "alice", nil)
+		r.ClientName = given
+		if got := f.family(t, f.login(t, r)).ClientName; got != kept {
+			t.Errorf("client_name %q is kept as %q, want %q", given, got, kept)
+		}
+	}
 	f.wantAccess(t, pair.Access, "")
 	if again := f.login(t, f.byWallet(t, "alice", nil)); read(t, again.Access).Fam == access.Fam {
 		t.Error("two logins share a family")
@@ -286,7 +302,7 @@ func TestToken_Refusals(t *testing.T) {
 		"bad signature":           {f.byWallet(t, "alice", map[string]string{"proof": "forged"}), unauthenticated},
 		"identity without a key":  {f.byWallet(t, "mallory", nil), refusal{fault.Unauthenticated, "", "no key on this node"}},
 		"revoked key":             {f.byWallet(t, "revoked", nil), refusal{fault.Unauthenticated, "", "revoked"}},
-		"expired key":             {f.byWallet(t, "lapsed", nil), refusal{fault.Unauthenticated, "", "revoked"}},
+		"expired key":             {f.byWallet(t, "lapsed", nil), refusal{fault.Unauthenticated, "", "the key has expired"}},
 		"a client key's id":       {f.byWallet(t, "client", nil), refusal{fault.Unauthenticated, "", "revoked"}},
 		"user without an account": {byPassword(t, "nobody", "correct horse", nil), unauthenticated},
 		"data of another type":    {with(good(), "", `{"account":1}`), refusal{fault.Invalid, "", "account"}},
