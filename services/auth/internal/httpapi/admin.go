@@ -42,6 +42,7 @@ type commonBody struct {
 	ExpiresAt  unixOrNull `json:"expires_at" doc:"Unix seconds, null for never"`
 	LastUsedAt unixOrNull `json:"last_used_at" doc:"Unix seconds to the minute, null for never"`
 	IsValid    bool       `json:"is_valid" doc:"neither revoked nor expired, nor is its root"`
+	State      keys.State `json:"state" doc:"live, revoked, expired, root_revoked or root_expired"`
 }
 
 type rootBody struct {
@@ -65,7 +66,7 @@ type clientBody struct {
 func keyBody(k keys.Listed) any {
 	common := commonBody{
 		Name: k.Name, NodeURL: k.NodeURL, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, RevokedAt: unixOrNull(k.RevokedAt),
-		ExpiresAt: unixOrNull(k.ExpiresAt), LastUsedAt: unixOrNull(k.LastUsed), IsValid: k.Valid,
+		ExpiresAt: unixOrNull(k.ExpiresAt), LastUsedAt: unixOrNull(k.LastUsed), IsValid: k.State == keys.Live, State: k.State,
 	}
 	if k.Type == store.Client {
 		return clientBody{k.ID, k.RootKeyID, k.MintedBy, k.Machine, k.Permissions, common}

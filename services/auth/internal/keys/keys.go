@@ -44,6 +44,10 @@ type Service struct {
 	MachineMax time.Duration
 	Now        func() time.Time
 	Log        *slog.Logger
+
+	// NewAccount checks and hashes a password for the account of a name; nil when passwords are switched off. Its errors
+	// are those of package provider.
+	NewAccount func(ctx context.Context, name, password string) (provider.Proof, error)
 }
 
 // RootRequest asks for a root key of an account that an administrator names or whose owner has signed for it.
@@ -57,7 +61,8 @@ type RootRequest struct {
 }
 
 // CreateRoot adds a root key. It reports false when a live key of that identity exists already, and changes nothing
-// then. A revoked key of that identity is a conflict: it never comes back.
+// then, a password least of all. A revoked key never comes back: where its id follows from the identity that is a
+// conflict; the name of a password account passes to a new key. An expired key is a conflict, too.
 func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRequest) (created bool, err error) {
 	if !caller.Rights.Admin() {
 		return false, fault.New(fault.Forbidden, "only an administrator adds root keys")
@@ -75,8 +80,6 @@ func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRe
 		return err
 	})
 	switch {
-	case errors.Is(err, store.ErrExists):
-		return false, fault.Wrap(err, fault.Conflict, "a key of this account exists already or was revoked; it is not replaced")
 	case errors.Is(err, store.ErrUsed):
 		return false, fault.Wrap(err, fault.Invalid, "the challenge was used already, ask for a new one")
 	case errors.Is(err, store.ErrClock):
@@ -146,6 +149,16 @@ func (s *Service) addRoot(tx *store.Tx, caller *gate.Session, grant login.RootGr
 	if err != nil {
 		return key, false, err
 	}
+	return s.addRootBy(tx, by, grant)
+}
+
+var (
+	errWasRevoked = fault.New(fault.Conflict, "the key of this account was revoked; it is not replaced")
+	errHasExpired = fault.New(fault.Conflict, "the key of this account has expired; it is not replaced, set its expires_at")
+)
+
+// addRootBy is addRoot for a caller who was admitted.
+func (s *Service) addRootBy(tx *store.Tx, by standing, grant login.RootGrant) (key store.Key, created bool, err error) {
 	if err := by.mayGrant(grant.Permissions); err != nil {
 		return key, false, err
 	}
@@ -154,12 +167,35 @@ func (s *Service) addRoot(tx *store.Tx, caller *gate.Session, grant login.RootGr
 			return key, false, err
 		}
 	}
-	existing, err := tx.Key(grant.Proof.KeyID)
-	if grant.Proof.KeyID != "" && err == nil && existing.Live(s.Now()) {
+	existing, err := keyOf(tx, grant)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return key, false, err
+	case existing.Live(s.Now()):
 		return existing, false, nil
+	case existing.RevokedAt == 0:
+		return key, false, errHasExpired
+	case grant.Proof.KeyID != "":
+		return key, false, errWasRevoked
+	default:
+		grant.Replaces = existing.ID
 	}
 	key, err = login.AddRoot(tx, grant)
 	return key, err == nil, err
+}
+
+// keyOf returns the key of the identity that a root key is asked for, dead or alive, or store.ErrNotFound.
+func keyOf(tx *store.Tx, grant login.RootGrant) (store.Key, error) {
+	id := grant.Proof.KeyID
+	if id == "" {
+		account, err := tx.Account(grant.Provider, grant.Proof.Account)
+		if err != nil {
+			return store.Key{}, err
+		}
+		id = account.Key
+	}
+	return tx.Key(id)
 }
 
 // ClientRequest asks for a client key.

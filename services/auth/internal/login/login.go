@@ -274,12 +274,13 @@ type RootGrant struct {
 	Name        string
 	ExpiresAt   int64  // Unix seconds, 0 = never
 	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
+	Replaces    string // id of the revoked key whose password account passes to the new one, "" for none
 	Actor       string // for the audit; CreatedBy, or the key itself, when empty
 	Now         time.Time
 }
 
-// AddRoot stores a root key and, for passwords, its account. A key of that identity, revoked or not, is
-// store.ErrExists. The audit gets its record.
+// AddRoot stores a root key and, for passwords, its account. A key of that identity, revoked or not, and an account of a
+// key other than the one that the grant replaces, is store.ErrExists. The audit gets its record.
 func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	key := store.Key{
 		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
@@ -291,20 +292,24 @@ func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
 	if err := tx.CreateKey(key, g.Permissions); err != nil {
 		return store.Key{}, err
 	}
+	detail := "provider " + g.Provider + "; permissions " + permission.Join(g.Permissions)
+	if g.Replaces != "" {
+		detail = "has the account of the revoked key " + g.Replaces + "; " + detail
+	}
 	if err := tx.Audit(audit.Event{
-		Time: g.Now, Action: audit.RootCreated, Actor: cmp.Or(g.Actor, g.CreatedBy, key.ID), Subject: key.ID,
-		Detail: "provider " + g.Provider + "; permissions " + permission.Join(g.Permissions),
+		Time: g.Now, Action: audit.RootCreated, Actor: cmp.Or(g.Actor, g.CreatedBy, key.ID), Subject: key.ID, Detail: detail,
 	}); err != nil {
 		return store.Key{}, err
 	}
 	if g.Proof.PasswordHash == "" {
 		return key, nil
 	}
-	if _, err := tx.Account(g.Provider, g.Proof.Account); !errors.Is(err, store.ErrNotFound) {
-		if err == nil {
-			err = store.ErrExists
-		}
+	switch account, err := tx.Account(g.Provider, g.Proof.Account); {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
 		return store.Key{}, err
+	case account.Key != g.Replaces:
+		return store.Key{}, store.ErrExists
 	}
 	return key, tx.PutAccount(g.Provider, store.Account{Name: g.Proof.Account, Key: key.ID, PHC: g.Proof.PasswordHash})
 }
