@@ -55,6 +55,7 @@ func (a *Service) build(c config.Config) (*plane, error) {
 		Store: a.records, Issuer: a.issuer, Providers: a.openProviders(c), Bootstrap: a.bootstrap,
 		RefreshWindow: c.JWT.RefreshWindow, RefreshGrace: c.JWT.RefreshGrace,
 		HostAllowed: p.gate.HostAllowed, Now: a.now, Log: a.log,
+		Renewed: func(provider string, outcome login.Renewal) { a.metrics.Renewed(provider, string(outcome)) },
 	}
 	administration := &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, Now: a.now, Log: a.log}
 	if c.Providers.UserPassword {

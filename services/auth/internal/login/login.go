@@ -6,6 +6,7 @@
 //	            current            rotate
 //	            previous, in grace the identical successor again (a lost answer)
 //	            anything else      reuse: the family is revoked
+//	          before it, a provider whose proofs can cease to hold is asked about that of the login
 package login
 
 import (
@@ -47,6 +48,7 @@ type Service struct {
 	RefreshWindow time.Duration // an access token with more life left is refused as still valid
 	RefreshGrace  time.Duration
 	HostAllowed   func(gate.NodeBinding, string) bool
+	Renewed       func(provider string, outcome Renewal) // counts; may be nil
 	Now           func() time.Time
 	Log           *slog.Logger
 }
@@ -171,6 +173,7 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	family = s.Issuer.Begin(Grant{
 		Key: key.ID, Permissions: permissions, NodeURL: gate.NodeURL(l.ClientName),
 		ClientName: withoutSecrets(l.ClientName), Peer: l.Peer,
+		Provider: l.provider, Renewal: l.proof.Renewal,
 	})
 	if err := s.Issuer.Cover(tx, family); err != nil {
 		return family, false, err

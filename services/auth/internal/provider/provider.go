@@ -62,6 +62,10 @@ type Proof struct {
 	PublicKey string // stored with a new key: what people recognise the identity by
 	Account   string // name for logs and for the account record; never a secret
 
+	// Renewal is what a [Renewer] needs to ask again whether the identity is still proved. It is stored with the session,
+	// so it holds no secret; "" when there is nothing to ask.
+	Renewal string
+
 	// Challenge is the challenge that was answered. The login use case consumes it together with issuing the
 	// tokens. Nil for providers that use none, or have spent it ([Attempt.Spend]).
 	Challenge *challenge.Claims
@@ -96,4 +100,12 @@ type Provider interface {
 
 	// Enroll names the identity that an administrator adds by its account alone, without a proof of possession.
 	Enroll(ctx context.Context, a Attempt) (Proof, error)
+}
+
+// Renewer is a Provider whose proofs can cease to hold: it is asked again when a session that it began is refreshed,
+// outside every transaction. It bounds the time that this takes itself.
+type Renewer interface {
+	// Renew reports whether what proved the identity at the login ([Proof.Renewal]) still does. An error that wraps
+	// ErrRejected denies it, and the session ends. With every other error nobody knows, and the session goes on.
+	Renew(ctx context.Context, renewal string) error
 }
