@@ -133,7 +133,7 @@ func (s *server) createRoot(c echo.Context) error {
 	}
 	created, err := s.Keys.CreateRoot(c.Request().Context(), caller(c), keys.RootRequest{
 		Provider:  p,
-		Attempt:   provider.Attempt{PublicKey: publicKey, Data: body.ProviderData, UseChallenge: s.Login.UseChallenge},
+		Attempt:   provider.Attempt{Method: p.Name(), PublicKey: publicKey, Data: body.ProviderData, UseChallenge: s.Login.UseChallenge},
 		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Permissions: body.Permissions, ExpiresIn: life,
 	})
 	if err != nil {

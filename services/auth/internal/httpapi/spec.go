@@ -79,7 +79,8 @@ func loginOperations() map[string]openapi.Operation {
 	return map[string]openapi.Operation{
 		"login.challenge": {
 			Summary: "A challenge for a wallet to sign", Answer: challengeBody{},
-			Text: "It is valid for five minutes and for one login. Nothing is stored until it is used.",
+			Text:  "It is valid for five minutes and for one login, by the method that it was asked for. Nothing is stored until it is used.",
+			Query: []openapi.Parameter{{Name: "method", Text: "the auth_method that alone may use it; without it any"}},
 		},
 		"login.providers": {Summary: "The ways to log in", Answer: providersBody{}},
 		"token.issue": {

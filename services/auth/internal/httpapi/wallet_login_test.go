@@ -64,13 +64,19 @@ func (n *nearService) send(t testing.TB, method, path string, body any) authtest
 // signed is the body of a login of alice.testnet with a fresh challenge; members replace parts of provider_data.
 func (n *nearService) signed(t testing.TB, recipient string, members map[string]any) map[string]any {
 	t.Helper()
+	return n.signedFor(t, "/auth/challenge", recipient, members)
+}
+
+// signedFor is signed with a challenge from this address.
+func (n *nearService) signedFor(t testing.TB, address, recipient string, members map[string]any) map[string]any {
+	t.Helper()
 	var issued struct {
 		Data struct {
 			Challenge string
 			Nonce     string
 		}
 	}
-	if err := json.Unmarshal([]byte(n.send(t, "GET", "/auth/challenge", nil).Body), &issued); err != nil {
+	if err := json.Unmarshal([]byte(n.send(t, "GET", address, nil).Body), &issued); err != nil {
 		t.Fatal(err)
 	}
 	nonce, err := base64.StdEncoding.DecodeString(issued.Data.Nonce)
@@ -408,4 +414,29 @@ func TestNEARRefresh_Outage(t *testing.T) {
 func (n *nearService) scrape(t testing.TB) string {
 	t.Helper()
 	return authtest.Exchange(t, n.Operators, "", "GET", []byte("GET /metrics HTTP/1.1\r\nHost: ops\r\n\r\n")).Body
+}
+
+// A challenge that was asked for one method logs nobody in by another, and whoever is asked about signatures is not asked.
+func TestNEARLogin_ChallengeOfAnotherMethod(t *testing.T) {
+	n := startNEAR(t, func(c *config.Config) { c.Providers.EthWallet, c.Providers.UserPassword = true, true })
+	n.first(t)
+	for _, method := range []string{"eth_wallet", "ethereum", "user_password"} {
+		a := n.send(t, "POST", "/auth/token", n.signedFor(t, "/auth/challenge?method="+method, "node.example", nil))
+		if a.Status != http.StatusUnauthorized || !strings.Contains(a.Body, "issued for another auth_method") || a.Reason() != "" {
+			t.Errorf("%s: %v", method, a)
+		}
+	}
+	if asked := len(n.rpc.Requests()); asked != 0 {
+		t.Errorf("the node was asked %d times", asked)
+	}
+	for _, address := range []string{"/auth/challenge?method=near_wallet", "/auth/challenge?method=near", "/auth/challenge?other=1", "/auth/challenge"} {
+		if a := n.send(t, "POST", "/auth/token", n.signedFor(t, address, "node.example", nil)); a.Status != http.StatusOK {
+			t.Errorf("%s: %v", address, a)
+		}
+	}
+	for _, query := range []string{"method=", "method", "method=nobody", "method=Near_Wallet", "method=near&method=near", "method=near_wallet%00", "method=%zz", "method=a;b"} {
+		if a := n.send(t, "GET", "/auth/challenge?"+query, nil); a.Status != http.StatusBadRequest {
+			t.Errorf("%s: %v, want 400", query, a)
+		}
+	}
 }

@@ -122,7 +122,7 @@ func TestChange_ExpiryHoldsForCachedSessions(t *testing.T) {
 type signing struct{ enroller }
 
 func (signing) Authenticate(_ context.Context, a provider.Attempt) (provider.Proof, error) {
-	var data struct{ Account, Signature, Challenge string }
+	var data struct{ Account, Signature, Challenge, Method string }
 	if err := json.Unmarshal(a.Data, &data); err != nil {
 		return provider.Proof{}, fmt.Errorf("%w: %w", provider.ErrMalformed, err)
 	}
@@ -131,7 +131,7 @@ func (signing) Authenticate(_ context.Context, a provider.Attempt) (provider.Pro
 	}
 	return provider.Proof{
 		KeyID: "wallet-" + data.Account, PublicKey: data.Account, Account: data.Account,
-		Challenge: &challenge.Claims{ID: data.Challenge, Expires: start.Add(time.Minute)},
+		Challenge: &challenge.Claims{ID: data.Challenge, Expires: start.Add(time.Minute), Method: data.Method},
 	}, nil
 }
 
@@ -165,6 +165,11 @@ func TestCreateRoot_ProofOfPossession(t *testing.T) {
 	}
 	_, err := create(`{"account":"carol","signature":"good","challenge":"c1"}`)
 	want(t, "a challenge twice", err, fault.Invalid, "", "used already")
+	_, err = create(`{"account":"carol","signature":"good","challenge":"c2","method":"eth_wallet"}`)
+	want(t, "a challenge of another method", err, fault.Invalid, "", "issued for another auth_method")
+	if created, err := create(`{"account":"carol","signature":"good","challenge":"c2","method":"test_wallet"}`); !created || err != nil {
+		t.Errorf("with a challenge of the method: %t, %v", created, err)
+	}
 	if created, err := create(`{"account":"x","signature":null}`); !created || err != nil || f.key(t, "wallet-named").ID == "" {
 		t.Errorf("by account: %t, %v", created, err)
 	}

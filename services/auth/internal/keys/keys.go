@@ -20,6 +20,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
+	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
@@ -80,6 +81,8 @@ func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRe
 		return err
 	})
 	switch {
+	case errors.Is(err, challenge.ErrMethod):
+		return false, fault.Wrap(err, fault.Invalid, err.Error())
 	case errors.Is(err, store.ErrUsed):
 		return false, fault.Wrap(err, fault.Invalid, "the challenge was used already, ask for a new one")
 	case errors.Is(err, store.ErrClock):
@@ -162,10 +165,8 @@ func (s *Service) addRootBy(tx *store.Tx, by standing, grant login.RootGrant) (k
 	if err := by.mayGrant(grant.Permissions); err != nil {
 		return key, false, err
 	}
-	if c := grant.Proof.Challenge; c != nil {
-		if err := tx.UseChallenge(c.ID, c.Expires, s.Now()); err != nil {
-			return key, false, err
-		}
+	if err := login.UseChallenge(tx, grant.Provider, grant.Proof, s.Now()); err != nil {
+		return key, false, err
 	}
 	existing, err := keyOf(tx, grant)
 	switch {

@@ -105,7 +105,7 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 // enter has the provider prove the identity and begins a session of it. Errors are classified.
 func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (family store.Family, created bool, err error) {
 	l.proof, err = p.Authenticate(ctx, provider.Attempt{
-		PublicKey: l.PublicKey, Data: l.ProviderData, Bootstrap: l.opens, UseChallenge: s.UseChallenge,
+		Method: p.Name(), PublicKey: l.PublicKey, Data: l.ProviderData, Bootstrap: l.opens, UseChallenge: s.UseChallenge,
 	})
 	if err != nil {
 		return family, false, Classify(err)
@@ -132,6 +132,18 @@ func (s *Service) UseChallenge(ctx context.Context, c challenge.Claims) error {
 	return err
 }
 
+// UseChallenge uses up the challenge that a proof by a provider answered, if it did: see [store.Tx.UseChallenge]. One that
+// was issued for another method is challenge.ErrMethod.
+func UseChallenge(tx *store.Tx, providerName string, proof provider.Proof, now time.Time) error {
+	if proof.Challenge == nil {
+		return nil
+	}
+	if err := proof.Challenge.For(providerName); err != nil {
+		return err
+	}
+	return tx.UseChallenge(proof.Challenge.ID, proof.Challenge.Expires, now)
+}
+
 const challengeUsed = "the challenge was used already, ask for a new one"
 
 // proven is a login whose identity the provider has proved.
@@ -145,10 +157,8 @@ type proven struct {
 
 // begin uses the challenge up, finds the root key, or creates the first one, and stores a new session of it.
 func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bool, err error) {
-	if l.proof.Challenge != nil {
-		if err := tx.UseChallenge(l.proof.Challenge.ID, l.proof.Challenge.Expires, s.Now()); err != nil {
-			return family, false, err
-		}
+	if err := UseChallenge(tx, l.provider, l.proof, s.Now()); err != nil {
+		return family, false, err
 	}
 	key, err := s.rootKey(tx, l.proof.KeyID)
 	if errors.Is(err, store.ErrNotFound) && l.opens {
@@ -369,6 +379,8 @@ func tokenFault(err error) error {
 		return errNotAuthorized
 	case errors.Is(err, store.ErrUsed):
 		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: "+challengeUsed)
+	case errors.Is(err, challenge.ErrMethod):
+		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: "+err.Error())
 	case errors.Is(err, store.ErrClock):
 		return Classify(fmt.Errorf("%w: %w", provider.ErrUnavailable, err))
 	case errors.Is(err, store.ErrExists):

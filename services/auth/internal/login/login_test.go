@@ -231,7 +231,7 @@ func TestToken_ChallengeOfTwoAccounts(t *testing.T) {
 	f := inMemory(t)
 	f.addRoot(t, "alice", nil)
 	f.addRoot(t, "bob", nil)
-	text, _, err := f.challenges.Issue()
+	text, _, err := f.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,11 +243,11 @@ func TestToken_ChallengeOfTwoAccounts(t *testing.T) {
 func TestToken_BadChallenge(t *testing.T) {
 	f, foreign := inMemory(t), inMemory(t)
 	f.addRoot(t, "alice", nil)
-	own, _, err := f.challenges.Issue()
+	own, _, err := f.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, _, err := foreign.challenges.Issue()
+	theirs, _, err := foreign.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,6 +265,32 @@ func TestToken_BadChallenge(t *testing.T) {
 	refusal{fault.Unauthenticated, "", "expired"}.check(t, "expired challenge", err)
 	if got := f.count(t, "family"); got != families {
 		t.Errorf("refused logins left %d families", got-families)
+	}
+}
+
+// A challenge that was issued for one method is none for another, however the provider uses it up; the method that it is for
+// can still use it afterwards.
+func TestToken_ChallengeOfAnotherMethod(t *testing.T) {
+	f := inMemory(t)
+	f.addRoot(t, "alice", nil)
+	for _, proof := range []string{"signed", "asked"} {
+		theirs, _, err := f.challenges.Issue("eth_wallet")
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := f.count(t, "challenge")
+		_, err = f.Token(t.Context(), f.byWallet(t, "alice", map[string]string{"challenge": theirs, "proof": proof}))
+		refusal{fault.Unauthenticated, "", "issued for another auth_method"}.check(t, proof, err)
+		if f.count(t, "challenge") != used {
+			t.Errorf("%s: a refused login used the challenge up", proof)
+		}
+		ours, _, err := f.challenges.Issue("test_wallet")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := f.byWallet(t, "alice", map[string]string{"challenge": ours, "proof": proof})
+		r.AuthMethod = "wallet" // the alias is the same method
+		f.login(t, r)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 )
@@ -33,6 +34,7 @@ type Info struct {
 
 // Attempt is one try to log in, as it came in POST /auth/token or POST /admin/keys.
 type Attempt struct {
+	Method    string          // canonical name of the provider that is asked
 	PublicKey string          // the request's top-level public_key
 	Data      json.RawMessage // the request's provider_data: a JSON object, at most 64 KiB
 
@@ -47,9 +49,12 @@ type Attempt struct {
 
 // Spend uses a challenge up before the login is decided. A provider that has verified everything it can by itself and
 // must now ask a slow or costly server calls it first: however often one signed challenge is sent, the server is asked
-// once. Such a provider leaves [Proof.Challenge] nil. A challenge that was used already wraps [ErrRejected]; any other
-// error is internal.
+// once. Such a provider leaves [Proof.Challenge] nil. A challenge that was used already, or issued for another
+// method, wraps [ErrRejected]; any other error is internal.
 func (a Attempt) Spend(ctx context.Context, c challenge.Claims) error {
+	if err := c.For(a.Method); err != nil {
+		return fmt.Errorf("%w: %w", ErrRejected, err)
+	}
 	if a.UseChallenge == nil {
 		return errors.New("provider: this attempt has no way to use a challenge up")
 	}

@@ -95,7 +95,7 @@ func (s *site) authenticate(t testing.TB, l login) (provider.Proof, error) {
 		t.Fatal(err)
 	}
 	return s.Authenticate(t.Context(), provider.Attempt{
-		PublicKey: l.publicKey, Data: data,
+		Method: "near_wallet", PublicKey: l.publicKey, Data: data,
 		UseChallenge: func(_ context.Context, c challenge.Claims) error {
 			s.spent = append(s.spent, c.ID)
 			return nil
