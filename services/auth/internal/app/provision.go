@@ -129,7 +129,7 @@ func (a *Service) sayProvisioned(ctx context.Context, found provisioned) {
 	switch {
 	case found.key.RevokedAt != 0:
 		warn("its key was revoked, which nothing undoes, so it cannot log in", "have an administrator make it a new key ("+a.name+
-			" keys create --user), name another user in MERO_AUTH_ADMIN_USER, or run "+a.name+" keys recover")
+			" keys create --replace-revoked --user), name another user in MERO_AUTH_ADMIN_USER, or run "+a.name+" keys recover")
 	case !found.key.Live(a.now()):
 		warn("its key has expired, so it cannot log in", "have an administrator set another expires_at (PATCH /admin/keys/{key_id}), "+
 			"or name another user in MERO_AUTH_ADMIN_USER")

@@ -175,7 +175,7 @@ func TestProvisioning_KeyThatIsNoAdministrators(t *testing.T) {
 		"revoked": {func(tx *store.Tx, k store.Key, now time.Time) error {
 			_, err := tx.RevokeKey(k.ID, now)
 			return err
-		}, http.StatusUnauthorized, []string{"its key was revoked", "keys create --user"}},
+		}, http.StatusUnauthorized, []string{"its key was revoked", "keys create --replace-revoked --user"}},
 		"expired": {func(tx *store.Tx, k store.Key, now time.Time) error {
 			k.ExpiresAt = now.Unix()
 			return tx.ChangeKey(k)

@@ -101,7 +101,10 @@ func (c *command) listKeys(ctx context.Context, r *remote, path string, clients,
 }
 
 // newKey holds the flags of keys create.
-type newKey struct{ method, account, user, passwordFile, dataFile, target string }
+type newKey struct {
+	method, account, user, passwordFile, dataFile, target string
+	replace                                               bool
+}
 
 func (c *command) keysCreate(r *remote) *cobra.Command {
 	var f newKey
@@ -121,6 +124,7 @@ func (c *command) keysCreate(r *remote) *cobra.Command {
 	flags.StringVar(&f.passwordFile, "password-file", "", "`file` with the new user's password (- for stdin)")
 	flags.StringVar(&f.dataFile, "data-file", "", "`file` with the provider_data as JSON (- for stdin), for a proof of possession")
 	flags.StringVar(&f.target, "node", "", "`URL` of the only node that the key may be used at")
+	flags.BoolVar(&f.replace, "replace-revoked", false, "give the user a new key although the one of that name was revoked")
 	return cmd
 }
 
@@ -142,6 +146,9 @@ func (c *command) createKey(ctx context.Context, r *remote, f *newKey) error {
 	body := map[string]any{"auth_method": f.method, "public_key": account, "provider_data": data}
 	if f.target != "" {
 		body["target_node_url"] = f.target
+	}
+	if f.replace {
+		body["replace_revoked"] = true
 	}
 	return c.change(ctx, cl, r, http.MethodPost, "/admin/keys", body)
 }

@@ -247,7 +247,11 @@ func TestKeys_ClientsOfADeadRoot(t *testing.T) {
 		t.Errorf("all of them:\n%s", all)
 	}
 	// The person at the terminal, too, finds the name again.
-	p.does(t, "keys", "create", "--user", "bob", "--password-file", p.file(t, "bob", "another password"))
+	create := []string{"keys", "create", "--user", "bob", "--password-file", p.file(t, "bob", "another password")}
+	if code, _, stderr := p.types(t, "", create...); code != cli.ExitError || !strings.Contains(stderr, "was revoked") {
+		t.Errorf("the name of the deleted user, unasked: %d, %s", code, stderr)
+	}
+	p.does(t, append(create, "--replace-revoked")...)
 	bob.does(t, "token", "login", "--user", "bob", "--password-file", bob.file(t, "pw", "another password"))
 }
 

@@ -102,6 +102,7 @@ type createRootBody struct {
 	Name         *string         `json:"name" doc:"for people"`
 	Permissions  []string        `json:"permissions" doc:"permissions of the key, admin if absent; none beyond the own"`
 	ExpiresIn    *int64          `json:"expires_in" doc:"life of the key in seconds"`
+	Replace      bool            `json:"replace_revoked" doc:"let the name of a password account whose key was revoked pass to a new key"`
 }
 
 func (s *server) createRoot(c echo.Context) error {
@@ -135,6 +136,7 @@ func (s *server) createRoot(c echo.Context) error {
 		Provider:  p,
 		Attempt:   provider.Attempt{Method: p.Name(), PublicKey: publicKey, Data: body.ProviderData, UseChallenge: s.Login.UseChallenge},
 		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Permissions: body.Permissions, ExpiresIn: life,
+		ReplaceRevoked: body.Replace,
 	})
 	if err != nil {
 		return err

@@ -381,6 +381,8 @@ func TestCreateRootEndpoint(t *testing.T) {
 		}
 	}
 	refused("a revoked key", 409, "was revoked; it is not replaced", admin, wallet)
+	wallet["replace_revoked"] = true // its id is its identity: nothing replaces it
+	refused("a revoked wallet's key, replaced", 409, "was revoked; it is not replaced", admin, wallet)
 	// A live account answers alike whatever password comes: nothing is changed and nothing is learned.
 	created("the same account and password", "Key exists already", password)
 	password["provider_data"] = map[string]string{"username": "bob", "password": "another password"}
@@ -421,6 +423,16 @@ func TestCreateRootEndpoint_NameOfARevokedAccount(t *testing.T) {
 		"public_key": "bob", "auth_method": "user_password", "provider_data": map[string]string{"username": "bob", "password": another},
 		"permissions": []string{"context:list"},
 	}
+	// A script that adds what is not there must not bring somebody back who was sent away: only who says so does.
+	for _, unsaid := range []any{nil, false} {
+		create["replace_revoked"] = unsaid
+		before := a.digest(t)
+		r := a.call(t, "POST", "/admin/keys", admin, create)
+		if got := r.message(t, "unsaid"); r.status != 409 || !strings.Contains(got, "replace_revoked") || a.digest(t) != before {
+			t.Errorf("replace_revoked %v: %d %s", unsaid, r.status, r.body)
+		}
+	}
+	create["replace_revoked"] = true
 	for _, want := range []string{"Key was created", "Key exists already"} {
 		var got map[string]any
 		if a.call(t, "POST", "/admin/keys", admin, create).data(t, &got); got["message"] != want || got["status"] != true {

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -29,11 +30,10 @@ func TestKeyEndpoint_Password(t *testing.T) {
 	a.call(t, "POST", "/admin/keys", admin, wallet).data(t, &map[string]any{})
 	var roots []map[string]any
 	a.call(t, "GET", "/admin/keys", admin, nil).data(t, &roots)
-	walletPath := "/admin/keys/"
+	walletPath := ""
 	for _, root := range roots {
 		if root["auth_method"] == "eth_wallet" {
-			id, _ := root["key_id"].(string)
-			walletPath += id
+			walletPath = fmt.Sprintf("/admin/keys/%s", root["key_id"])
 		}
 	}
 	gone := "/admin/keys/" + a.addAccount(t, "carol", "admin")

@@ -44,11 +44,11 @@ func (s *server) decodeChange(c echo.Context, v any, names ...string) error {
 	}
 	for name := range members {
 		if !slices.Contains(names, name) {
-			return fault.New(fault.Invalid, "the body may have no members but "+strings.Join(names, ", "))
+			return fault.New(fault.Invalid, "the body may have no members but "+strings.Join(names, " and "))
 		}
 	}
 	if len(members) == 0 {
-		return fault.New(fault.Invalid, "the body must have one of "+strings.Join(names, ", "))
+		return fault.New(fault.Invalid, "the body must have "+strings.Join(names, " or "))
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func keyOperations() map[string]openapi.Operation {
 		"keys.create": {
 			Summary: "Add a root key", Body: createRootBody{}, Answer: createdBody{},
 			Text: "By a proof of possession, or by the account alone: then whoever proves it can log in. A live key of the identity stays as " +
-				"it is, and so does its password. The name of a password account whose key was revoked passes to a new key.",
+				"it is, and so does its password. The name of a password account whose key was revoked passes to a new key if `replace_revoked` is true.",
 			Refuses: map[int]string{http.StatusConflict: "the identity has a key that was revoked or has expired", http.StatusUnprocessableEntity: "a member is empty"},
 		},
 		"keys.delete": {

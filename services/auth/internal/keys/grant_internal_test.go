@@ -61,7 +61,7 @@ func TestNobodyGrantsWhatTheyDoNotHold(t *testing.T) {
 				return granted(t, "new", func(s *Service, tx *store.Tx) error {
 					_, created, err := s.addRootBy(tx, narrow(), login.RootGrant{
 						Provider: "p", Proof: provider.Proof{KeyID: "new"}, Permissions: []string{"keys:create", text}, Now: s.Now(),
-					})
+					}, false)
 					if created != may {
 						t.Errorf("%s: created %t, want %t", text, created, may)
 					}

@@ -59,11 +59,15 @@ type RootRequest struct {
 	Name        string
 	Permissions []string      // nil for admin
 	ExpiresIn   time.Duration // 0 for never
+
+	// ReplaceRevoked lets the name of a password account whose key was revoked pass to the new key.
+	ReplaceRevoked bool
 }
 
 // CreateRoot adds a root key. It reports false when a live key of that identity exists already, and changes nothing
-// then, a password least of all. A revoked key never comes back: where its id follows from the identity that is a
-// conflict; the name of a password account passes to a new key. An expired key is a conflict, too.
+// then, a password least of all. A revoked key of that identity is a conflict: it never comes back. The name of a
+// password account alone, whose key has a random id, passes to a new key if the request says so. An expired key is a
+// conflict, too.
 func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRequest) (created bool, err error) {
 	if !caller.Rights.Admin() {
 		return false, fault.New(fault.Forbidden, "only an administrator adds root keys")
@@ -77,7 +81,7 @@ func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRe
 	}
 	var key store.Key
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		key, created, err = s.addRoot(tx, caller, grant)
+		key, created, err = s.addRoot(tx, caller, grant, r.ReplaceRevoked)
 		return err
 	})
 	switch {
@@ -147,21 +151,24 @@ func identify(ctx context.Context, r RootRequest) (provider.Proof, error) {
 	return proof, err
 }
 
-func (s *Service) addRoot(tx *store.Tx, caller *gate.Session, grant login.RootGrant) (key store.Key, created bool, err error) {
+func (s *Service) addRoot(
+	tx *store.Tx, caller *gate.Session, grant login.RootGrant, replace bool,
+) (key store.Key, created bool, err error) {
 	by, err := s.admitted(tx, caller, adminOnly)
 	if err != nil {
 		return key, false, err
 	}
-	return s.addRootBy(tx, by, grant)
+	return s.addRootBy(tx, by, grant, replace)
 }
 
 var (
-	errWasRevoked = fault.New(fault.Conflict, "the key of this account was revoked; it is not replaced")
-	errHasExpired = fault.New(fault.Conflict, "the key of this account has expired; it is not replaced, set its expires_at")
+	errWasRevoked  = fault.New(fault.Conflict, "the key of this account was revoked; it is not replaced")
+	errNotReplaced = fault.New(fault.Conflict, "the key of this account was revoked; it is not replaced unless replace_revoked is true")
+	errHasExpired  = fault.New(fault.Conflict, "the key of this account has expired; it is not replaced, set its expires_at")
 )
 
 // addRootBy is addRoot for a caller who was admitted.
-func (s *Service) addRootBy(tx *store.Tx, by standing, grant login.RootGrant) (key store.Key, created bool, err error) {
+func (s *Service) addRootBy(tx *store.Tx, by standing, grant login.RootGrant, replace bool) (key store.Key, created bool, err error) {
 	if err := by.mayGrant(grant.Permissions); err != nil {
 		return key, false, err
 	}
@@ -179,6 +186,8 @@ func (s *Service) addRootBy(tx *store.Tx, by standing, grant login.RootGrant) (k
 		return key, false, errHasExpired
 	case grant.Proof.KeyID != "":
 		return key, false, errWasRevoked
+	case !replace:
+		return key, false, errNotReplaced
 	default:
 		grant.Replaces = existing.ID
 	}
