@@ -17,7 +17,8 @@ ARG COMMIT=unknown
 RUN go -C services/node build -trimpath \
     -ldflags "-s -w -X github.com/calimero-network/mero-go/pkg/buildinfo.Version=$VERSION -X github.com/calimero-network/mero-go/pkg/buildinfo.Commit=$COMMIT" \
     -o /root-fs/usr/local/bin/merod ./cmd/merod
-# merobox starts the images as "root", by this name. A new named volume takes the owner and mode of the directory it is mounted on.
+# merobox starts the images as "root", by this name. A new named volume takes the owner and mode of the directory it is
+# mounted on.
 RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/data /root-fs/link \
     && cp /etc/ssl/certs/ca-certificates.crt /root-fs/etc/ssl/certs/ \
     && printf 'root:x:0:0:root:/:/sbin/nologin\nmero:x:10001:10001:mero:/data:/sbin/nologin\n' > /root-fs/etc/passwd \

@@ -242,7 +242,7 @@ merobox_start() {
     local name=$1 target=$2 port=$3 volume=$4
     shift 4
     docker run -d --name "$merobox-$name" --label "$merobox" --network "$merobox" --user root -p "127.0.0.1::$port" \
-        -v "$merobox-$name:$volume" "mero-test-$target" "$@"
+        -e CALIMERO_HOME=/app/data -e "NODE_NAME=$name" -e RUST_LOG=info -v "$merobox-$name:$volume" "mero-test-$target" "$@"
     docker port "$merobox-$name" "$port" | head -n 1 >"$work/kept-$name"
 }
 
@@ -250,7 +250,8 @@ merobox_start() {
 merobox_node() {
     local merod=(merod --home /app/data --node "$1")
     docker volume create --label "$merobox" "$merobox-$1"
-    docker run --rm --user root --network none -v "$merobox-$1:/app/data" "mero-test-$2" "${merod[@]}" init --server-port 2528 --swarm-port 2428
+    docker run --rm --user root --entrypoint '' --network none -v "$merobox-$1:/app/data" "mero-test-$2" \
+        "${merod[@]}" init --server-host 0.0.0.0 --server-port 2528 --swarm-port 2428
     merobox_start "$1" "$2" 2528 /app/data "${merod[@]}" run
     healthy "$1" /admin-api/health
 }
