@@ -198,9 +198,9 @@ func TestLinesThatMakeUpPrintsWorkWhenPasted(t *testing.T) {
 func TestRecipesWorkWhenPasted(t *testing.T) {
 	t.Parallel()
 	u := clone(t)
-	home := t.TempDir() // of the session that the command keeps
-	u.env = append(u.env, "HOME="+home, "XDG_CONFIG_HOME="+home)
 	u.make(t, "up")
+	home := t.TempDir() // of the session that the command keeps
+	u.env = append(u.env, "XDG_CONFIG_HOME="+home)
 	password := filepath.Join(home, "password")
 	if err := os.WriteFile(password, []byte("correct horse battery"), 0o600); err != nil {
 		t.Fatal(err)
