@@ -73,12 +73,15 @@ func TestScenarioAppOfAnotherOriginSeesThatItsBodyIsTooLarge(t *testing.T) {
 		}
 		readable(t, a, "*", "")
 	}
-	for _, target := range []string{"/auth/token", "/auth/refresh"} {
+	tooLarge(s.call(t, "POST", "/auth/token", "", map[string]any{"public_key": strings.Repeat("x", 1<<20)}, "Origin", appOrigin))
+	// Logins are limited in number, these are not.
+	for _, target := range []string{"/admin/keys", "/admin/client-key"} {
 		for _, size := range []int{1 << 20, 8 << 20} {
 			text := strings.Repeat("x", size)
-			tooLarge(s.call(t, "POST", target, "", map[string]any{"access_token": text}, "Origin", appOrigin))
+			tooLarge(s.call(t, "POST", target, s.admin, map[string]any{"name": text}, "Origin", appOrigin))
 
-			head := request("POST "+target+" HTTP/1.1", "Host: "+s.hostOf(t), "Origin: "+appOrigin, "Content-Type: application/json", "Transfer-Encoding: chunked")
+			head := request("POST "+target+" HTTP/1.1", "Host: "+s.hostOf(t), "Origin: "+appOrigin, "Authorization: Bearer "+s.admin,
+				"Content-Type: application/json", "Transfer-Encoding: chunked")
 			answers := exchange(t, s.hostOf(t), fmt.Appendf(head, "%x\r\n{\"a\":\"%s\"}\r\n0\r\n\r\n", size+8, text))
 			if len(answers) != 1 {
 				t.Fatalf("%d bytes in chunks: answers %v", size, statuses(answers))
