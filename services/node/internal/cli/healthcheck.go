@@ -37,7 +37,7 @@ func (p Process) healthcheck(ctx context.Context, pl *place) error {
 	if err != nil {
 		return err
 	}
-	cfg, _, err := p.load(dir, nil)
+	cfg, err := p.load(dir)
 	if err != nil {
 		return err
 	}
