@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/deploy/e2e/internal/stack"
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // stranger is somebody who has just cloned the repository.
@@ -32,8 +33,7 @@ func clone(t *testing.T) *stranger {
 	if err != nil {
 		t.Fatalf("git clone: %v\n%s", err, out)
 	}
-	port := func() string { return stack.FreeAddr()[len("127.0.0.1:"):] }
-	p := port()
+	p := freeport.Port()
 	u := &stranger{dir: dir, url: "http://localhost:" + p}
 	for _, entry := range os.Environ() {
 		// As from a shell: no settings of ours, and not the flags of a make that may run these tests.
@@ -41,8 +41,8 @@ func clone(t *testing.T) *stranger {
 			u.env = append(u.env, entry)
 		}
 	}
-	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+port(),
-		"MERO_NATIVE_OPS_PORT="+port(), "MERO_NATIVE_NODE_PORT="+port())
+	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+freeport.Port(),
+		"MERO_NATIVE_OPS_PORT="+freeport.Port(), "MERO_NATIVE_NODE_PORT="+freeport.Port())
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()

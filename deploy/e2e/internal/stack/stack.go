@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // Programs are the paths of what a stack consists of.
@@ -76,7 +78,7 @@ func Start(ctx context.Context, p Programs, dir string, s Settings) (*Stack, err
 }
 
 func (st *Stack) start(ctx context.Context, p Programs, s Settings) error {
-	st.Addr = FreeAddr()
+	st.Addr = freeport.Addr()
 	st.URL = "http://localhost" + st.Addr[strings.LastIndexByte(st.Addr, ':'):]
 	st.AuthAddr, st.NodeAddr = s.AuthAddr, s.NodeAddr
 	if err := os.MkdirAll(filepath.Dir(st.KeyFile()), 0o700); err != nil {
@@ -110,8 +112,8 @@ func (st *Stack) start(ctx context.Context, p Programs, s Settings) error {
 
 // startAuth starts mero-auth with the environment that `make up` gives it.
 func (st *Stack) startAuth(ctx context.Context, s Settings) error {
-	st.AuthAddr = FreeAddr()
-	operators := FreeAddr()
+	st.AuthAddr = freeport.Addr()
+	operators := freeport.Addr()
 	st.authEnv = environment(map[string]string{
 		"AUTH_LISTEN_ADDR":                st.AuthAddr,
 		"AUTH_ADMIN_ADDR":                 operators,
@@ -155,7 +157,7 @@ func (st *Stack) startNode(ctx context.Context, p Programs, s Settings) error {
 // NodeProcess is a merod, not yet started, with the environment that `make up` gives it and extra settings; an empty
 // extra value unsets.
 func NodeProcess(p Programs, dir, keyFile string, extra map[string]string) *Process {
-	addr := FreeAddr()
+	addr := freeport.Addr()
 	port := addr[strings.LastIndexByte(addr, ':')+1:]
 	env := environment(map[string]string{
 		"MEROD_SERVER__LISTEN":                    "/ip4/127.0.0.1/tcp/" + port,

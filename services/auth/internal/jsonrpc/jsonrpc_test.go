@@ -253,7 +253,7 @@ func TestCall_StallingServer(t *testing.T) {
 	wantUnavailable(t, "Call", err, "deadline exceeded")
 	// A connection that went silent is given up in time for another.
 	s.Set(jsonrpctest.InTurn(s.Stall(), jsonrpctest.Result(`1`)))
-	c, _ = clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 4 * time.Second})
+	c, _ = clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 8 * time.Second})
 	if got, err := call(t, c); err != nil || got != "1" {
 		t.Errorf("Call = %s, %v, want the answer to the second try", got, err)
 	}

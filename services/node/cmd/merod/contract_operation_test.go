@@ -117,7 +117,7 @@ var operation = []check{
 		if _, text := e.next(); text != `{"type":"close","reason":"shutting_down"}` {
 			t.Errorf("SSE: %s", text)
 		}
-		if err := <-ended; err != nil || time.Since(began) > 10*time.Second {
+		if err := <-ended; err != nil || time.Since(began) > 30*time.Second {
 			t.Errorf("the node ended after %s: %v", time.Since(began), err)
 		}
 	}},

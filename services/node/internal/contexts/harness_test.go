@@ -43,9 +43,14 @@ var app, other = id.ID{0xa1}, id.ID{0xa2}
 
 func open(t testing.TB, dir string) *fixture {
 	t.Helper()
+	return openLimited(t, dir, runtime.DefaultLimits())
+}
+
+// brief are the default limits with so little time that a test can wait for its end.
+func brief() runtime.Limits {
 	limits := runtime.DefaultLimits()
-	limits.Time = 500 * time.Millisecond
-	return openLimited(t, dir, limits)
+	limits.Time = 2 * time.Second
+	return limits
 }
 
 func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
