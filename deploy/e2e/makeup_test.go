@@ -44,7 +44,7 @@ func clone(t *testing.T) *stranger {
 	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+freeport.Port(),
 		"MERO_NATIVE_OPS_PORT="+freeport.Port(), "MERO_NATIVE_NODE_PORT="+freeport.Port())
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if out, err := u.command(ctx, "make", "down").CombinedOutput(); err != nil {
 			t.Errorf("make down: %v\n%s", err, out)

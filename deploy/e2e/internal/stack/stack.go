@@ -63,7 +63,7 @@ type Stack struct {
 }
 
 // readyWithin is how long a service may take to become healthy on a machine that is busy with other tests.
-const readyWithin = 30 * time.Second
+const readyWithin = 2 * time.Minute
 
 // Start starts a stack in dir, which must have a short path (Unix sockets), and waits until it is healthy.
 func Start(ctx context.Context, p Programs, dir string, s Settings) (*Stack, error) {
@@ -286,7 +286,7 @@ func environment(base, extra map[string]string) []string {
 // answers waits for a 200 of url.
 func answers(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {

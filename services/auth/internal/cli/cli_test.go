@@ -61,7 +61,7 @@ func storagePath(env []string) string {
 // command runs a command line to its end.
 func command(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // what should be refused and serves instead ends, too
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // what should be refused and serves instead ends, too
 	defer cancel()
 	var out, errs bytes.Buffer
 	code = cli.Run(ctx, cli.Process{Args: args, Environ: env, Stdout: &out, Stderr: &errs})

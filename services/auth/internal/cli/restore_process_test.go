@@ -21,7 +21,7 @@ import (
 // run runs a command of the binary to its end.
 func (c *crash) run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.binary, args...)
 	var out, errs strings.Builder

@@ -71,7 +71,7 @@ func TestFileDescriptorsRunOut(t *testing.T) {
 	p := startLimited(t, c.env, "/bin/sh", "-c", `ulimit -n 64 && exec "$0" serve`, c.binary)
 	transport := &http.Transport{MaxIdleConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
-	early := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	early := &http.Client{Transport: transport, Timeout: time.Minute}
 	ask := func(client *http.Client, token string) (int, error) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.data+"/auth/validate", http.NoBody)
 		if err != nil {
@@ -110,9 +110,9 @@ func TestFileDescriptorsRunOut(t *testing.T) {
 	for _, conn := range flood {
 		_ = conn.Close() // the service may have closed it
 	}
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
-		late := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		late := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 		status, err := ask(late, c.admin.Access)
 		if status == http.StatusOK && err == nil {
 			break

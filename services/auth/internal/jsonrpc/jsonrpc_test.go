@@ -271,7 +271,7 @@ func TestCall_BurstAgainstStallingServer(t *testing.T) {
 		}
 		stall(w, r)
 	})
-	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 300 * time.Millisecond})
+	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 2 * time.Second})
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {

@@ -163,7 +163,7 @@ func startNodeIn(t *testing.T, binary, home string) process {
 		}
 	})
 	p := process{addr, cmd.Process.Pid}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		res, err := http.Get("http://" + addr + "/admin-api/ready")
 		if err == nil {
 			_ = res.Body.Close()
