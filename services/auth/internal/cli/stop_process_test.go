@@ -155,7 +155,7 @@ func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 		reader := bufio.NewReader(conn)
-		res, err := http.ReadResponse(reader, nil) // the service asks for the body: the request is running
+		res, err := http.ReadResponse(reader, nil) //nolint:bodyclose // 100 Continue has none: the service asks for the body, the request is running
 		if err != nil || res.StatusCode != http.StatusContinue {
 			t.Fatalf("%v, %v, want 100 Continue", res, err)
 		}
