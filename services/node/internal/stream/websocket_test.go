@@ -167,7 +167,7 @@ func TestWebSocket_ManyCallsAtOnce(t *testing.T) {
 	var running, most atomic.Int64
 	release, pinged := make(chan struct{}), make(chan struct{}, 1)
 	s := start(t, options{
-		config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 2*time.Second },
+		config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 4*time.Second },
 		execute: func(_ context.Context, params json.RawMessage) (any, any) {
 			now := running.Add(1)
 			for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
