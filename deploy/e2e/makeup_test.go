@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/deploy/e2e/internal/stack"
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // stranger is somebody who has just cloned the repository.
@@ -32,8 +33,7 @@ func clone(t *testing.T) *stranger {
 	if err != nil {
 		t.Fatalf("git clone: %v\n%s", err, out)
 	}
-	port := func() string { return stack.FreeAddr()[len("127.0.0.1:"):] }
-	p := port()
+	p := freeport.Port()
 	u := &stranger{dir: dir, url: "http://localhost:" + p}
 	for _, entry := range os.Environ() {
 		// As from a shell: no settings of ours, and not the flags of a make that may run these tests.
@@ -41,10 +41,10 @@ func clone(t *testing.T) *stranger {
 			u.env = append(u.env, entry)
 		}
 	}
-	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+port(),
-		"MERO_NATIVE_OPS_PORT="+port(), "MERO_NATIVE_NODE_PORT="+port())
+	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+freeport.Port(),
+		"MERO_NATIVE_OPS_PORT="+freeport.Port(), "MERO_NATIVE_NODE_PORT="+freeport.Port())
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if out, err := u.command(ctx, "make", "down").CombinedOutput(); err != nil {
 			t.Errorf("make down: %v\n%s", err, out)
@@ -242,9 +242,9 @@ func TestRecipesWorkWhenPasted(t *testing.T) {
 func TestPageOfTheNodeWorksWhenPasted(t *testing.T) {
 	t.Parallel()
 	u := clone(t)
-	addr := stack.FreeAddr()
+	addr := freeport.Addr()
 	port := addr[strings.LastIndexByte(addr, ':'):]
-	u.env = append(u.env, "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/"+port[1:], "AUTH_LISTEN_ADDR="+stack.FreeAddr(), "AUTH_ADMIN_ADDR="+stack.FreeAddr())
+	u.env = append(u.env, "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/"+port[1:], "AUTH_LISTEN_ADDR="+freeport.Addr(), "AUTH_ADMIN_ADDR="+freeport.Addr())
 	lines := "trap 'kill $(jobs -p); wait' EXIT\n" + strings.Join(u.blocks(t, "docs/node.md")[:3], "echo next\n") + "echo next\n" + u.block(t, "docs/node.md", "URL=")
 	out, set := u.paste(t, replaced(t, lines, "localhost:2528", "localhost"+port), "ROOT")
 	parts := strings.Split(out, "next\n")

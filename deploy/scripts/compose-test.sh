@@ -65,7 +65,7 @@ container() { docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_P
 call() {
     local want=$1 got
     shift
-    got=$(curl -sS -m 20 -D "$work/head" -o "$work/body" -w '%{http_code}' "$@") || return 1
+    got=$(curl -sS -m 60 -D "$work/head" -o "$work/body" -w '%{http_code}' "$@") || return 1
     tr -d '\r' <"$work/head" >"$work/answer"
     cat "$work/body" >>"$work/answer"
     [ "$got" = "$want" ] || { echo "status $got, want $want"; cat "$work/answer"; return 1; }
@@ -100,7 +100,7 @@ diagnose() {
 
 start_stack() {
     "${compose[@]}" up -d --build >>"$work/compose.log" 2>&1 || { diagnose; return 1; }
-    local deadline=$((SECONDS + 120))
+    local deadline=$((SECONDS + 300)) # the fuzzers compute beside it
     until curl -fsS -m 5 -o /dev/null "$health" 2>/dev/null; do
         if [ $SECONDS -ge $deadline ]; then
             diagnose
@@ -181,7 +181,7 @@ link_is_read_only() {
 
 # The scenarios of deploy/e2e against this stack: wallet login, refresh, refusals, blobs. The account is the one above.
 # The upload of seventy seconds is left to the native run, whose nginx has the same configuration.
-scenarios() { MERO_E2E_URL=$url GOWORK=off go -C deploy/e2e test -count=1 -timeout 5m -skip TricklesForSeventySeconds .; }
+scenarios() { MERO_E2E_URL=$url GOWORK=off go -C deploy/e2e test -count=1 -timeout 15m -skip TricklesForSeventySeconds .; }
 
 # The sample application on the read-only file system: installed by path, run, and its compiled module kept in the volume.
 application() {

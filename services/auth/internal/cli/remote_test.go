@@ -42,7 +42,7 @@ func (p *person) file(t *testing.T, name, text string) string {
 // types runs a command line with text on stdin.
 func (p *person) types(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
 	code = cli.Run(ctx, cli.Process{Args: args, Environ: p.env, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
@@ -346,7 +346,7 @@ func TestAudit(t *testing.T) {
 func TestAudit_Follow(t *testing.T) {
 	p, _ := administrator(t)
 	reader, writer := io.Pipe()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	code := make(chan int, 1)
 	go func() {

@@ -216,6 +216,15 @@ func (a *api) serve(t *testing.T, o apiOptions, log *slog.Logger) {
 	a.addr = l.Addr().String()
 }
 
+// withTimeouts returns the same service on another listener with short time-outs, for clients that are to run into them.
+// What is to be answered however busy the machine is goes to a itself.
+func (a *api) withTimeouts(t *testing.T, header, read time.Duration) *api {
+	t.Helper()
+	quick := &api{db: a.db, store: a.store, password: a.password, deps: a.deps}
+	quick.serve(t, apiOptions{headerTimeout: header, readTimeout: read}, a.deps.Log)
+	return quick
+}
+
 func (a *api) account(ctx context.Context, name string) (keyID, phc string, found bool, err error) {
 	err = a.store.View(ctx, func(tx *store.Tx) error {
 		account, err := tx.Account("user_password", name)

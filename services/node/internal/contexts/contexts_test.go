@@ -53,7 +53,7 @@ func TestCreateAndExecute(t *testing.T) {
 
 // node check D40: a call that fails in any way, or did not commit, leaves no trace.
 func TestExecute_NoTraceWithoutSuccess(t *testing.T) {
-	f := open(t, t.TempDir())
+	f := openWith(t, t.TempDir(), setup{limit: brief})
 	made := f.make()
 	f.must(made.Context, "add", "")
 	before := f.dump(made.Context)

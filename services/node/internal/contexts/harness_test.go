@@ -68,8 +68,11 @@ var app, other = id.ID{0xa1}, id.ID{0xa2}
 
 func open(t testing.TB, dir string) *fixture {
 	t.Helper()
-	return openWith(t, dir, setup{limit: 500 * time.Millisecond})
+	return openWith(t, dir, setup{limit: runtime.DefaultLimits().Time})
 }
+
+// brief is so little time for a call that a test can wait for its end.
+const brief = 2 * time.Second
 
 // setup is what differs from node to node. The zero value is one with a long time limit.
 type setup struct {

@@ -169,7 +169,7 @@ func TestWebSocket_ManyCallsAtOnce(t *testing.T) {
 	var running, most atomic.Int64
 	release, pinged := make(chan struct{}), make(chan struct{}, 1)
 	s := start(t, options{
-		config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 2*time.Second },
+		config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 4*time.Second },
 		execute: func(_ context.Context, params json.RawMessage) (any, any) {
 			now := running.Add(1)
 			for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
@@ -351,7 +351,7 @@ func TestWebSocket_EndsACallWithItsConnection(t *testing.T) {
 func TestWebSocket_EndsWithItsToken(t *testing.T) {
 	s := start(t, options{})
 	short := s.key("short", "context:subscribe")
-	short.Expires = s.now().Add(300 * time.Millisecond)
+	short.Expires = s.now().Add(3 * time.Second)
 	s.as("short", short)
 	if got := s.dial("short").closed(); got != "1008 token_expired" {
 		t.Errorf("expired: closed with %q", got)
@@ -399,10 +399,16 @@ func TestWebSocket_SaysGoodbyeAtAStop(t *testing.T) {
 }
 
 func TestWebSocket_PingAndPong(t *testing.T) { // node checks F57, F58
-	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 5*time.Second }})
-	pings := make(chan struct{}, 100)
+	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, time.Minute }})
+	pings := make(chan struct{}, 3)
 	conn := s.dialWith("", &websocket.DialOptions{
-		OnPingReceived: func(context.Context, []byte) bool { pings <- struct{}{}; return true },
+		OnPingReceived: func(context.Context, []byte) bool {
+			select {
+			case pings <- struct{}{}:
+			default: // enough
+			}
+			return true
+		},
 	})
 	ctx := conn.CloseRead(t.Context())
 	for range 3 {
@@ -493,7 +499,7 @@ func TestLimits_OfConnections(t *testing.T) {
 }
 
 func TestWebSocket_SlowClientIsCutAndHoldsNobodyUp(t *testing.T) {
-	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Second }})
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = 5 * time.Second }}) // the quick one has it, too
 	slow, quick := s.dial("key"), s.dial("key")
 	slow.ask(subscribe(ctxA), subscribed(ctxA))
 	quick.ask(subscribe(ctxA), subscribed(ctxA))
