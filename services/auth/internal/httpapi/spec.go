@@ -35,6 +35,7 @@ func Document(version string) (openapi.Document, error) {
 }
 
 func (s *server) openapi(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "public, max-age=300")
 	return c.Blob(http.StatusOK, "application/json", s.document)
 }
 

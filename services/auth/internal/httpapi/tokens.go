@@ -237,6 +237,6 @@ func (s *server) loginPage(c echo.Context) error {
 	if address == "" {
 		address = "http://" + c.Request().Host
 	}
-	c.Response().Header().Set("Cache-Control", "no-store")
+	s.noReferrer(c)
 	return c.Render(http.StatusOK, "login", map[string]any{"Address": address, "Providers": s.Login.Providers})
 }
