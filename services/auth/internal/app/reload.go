@@ -59,7 +59,7 @@ func (a *Service) build(c config.Config) (*plane, error) {
 	headers := c.Security.Headers
 	p.handler, err = httpapi.DataPlane(httpapi.Deps{
 		Gate: p.gate, Login: p.login,
-		Keys:       &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, Now: a.now, Log: a.log},
+		Keys:       &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, MaxClients: c.Security.MaxClients, Now: a.now, Log: a.log},
 		Challenges: a.challenges, JWKS: a.operate.Published.JWKS, Metrics: a.metrics, Limits: a.limits, Audit: a.records.Audit, Refusals: a.refusals,
 		Readable: a.records.Read, CORS: policy,
 		Headers: httpapi.SecurityHeaders{

@@ -25,8 +25,15 @@ type limited struct {
 
 func startLimited(t *testing.T, env []string, name string, args ...string) *limited {
 	t.Helper()
+	return startLimitedAs(t, nil, env, name, args...)
+}
+
+// startLimitedAs is startLimited as another user.
+func startLimitedAs(t *testing.T, as *syscall.Credential, env []string, name string, args ...string) *limited {
+	t.Helper()
 	p := &limited{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), name, args...), ended: make(chan error, 1)}
 	p.cmd.Env = env
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()

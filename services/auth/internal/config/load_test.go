@@ -92,8 +92,8 @@ func TestLoad_Defaults(t *testing.T) {
 		},
 		Assertion: config.Assertion{Algorithm: "hmac", KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
 		Security: config.Security{
-			MaxBodySize: 1048576,
-			RateLimit:   config.RateLimit{RPM: 50, Burst: 5},
+			MaxBodySize: 1048576, MaxConnections: 10000, MaxAdminConnections: 100, MaxClients: 1000,
+			RateLimit: config.RateLimit{RPM: 50, Burst: 5},
 			Headers: config.Headers{
 				Enabled: true, HSTSMaxAge: 31536000, HSTSIncludeSubdomains: true, FrameOptions: "DENY", ContentTypeOptions: true,
 				ReferrerPolicy: "strict-origin-when-cross-origin", CSP: config.CSP{Enabled: true},

@@ -36,6 +36,7 @@ const (
 	bucketRoot        = "root"         // root:{id}
 	bucketClient      = "client"       // client:{id}
 	bucketRootClients = "root_clients" // root_clients:{root}:{client}
+	bucketLiveClients = "live_clients" // live_clients:{root}:{client} = expiry in Unix seconds, 0 for never; not of revoked ones
 	bucketMinted      = "minted"       // minted:{minting client}:{client}
 	bucketPermissions = "permissions"  // permissions:{id}
 	bucketKeyUsed     = "key_used"     // key_used:{id} = Unix seconds
