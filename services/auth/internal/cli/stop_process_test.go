@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +23,32 @@ type limited struct {
 	data      string
 	operators string
 	ended     chan error
+
+	mu  sync.Mutex
+	log []string
+}
+
+// logged returns the lines of the log so far that hold a text.
+func (p *limited) logged(text string) (lines []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.log {
+		if strings.Contains(line, text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// finish stops the process and waits for it.
+func (p *limited) finish(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		t.Errorf("stop: %v", err)
+	}
 }
 
 func startLimited(t *testing.T, env []string, name string, args ...string) *limited {
@@ -50,6 +78,9 @@ func startLimitedAs(t *testing.T, as *syscall.Credential, env []string, name str
 				Data    string `json:"listen_addr"`
 				Admin   string `json:"admin_addr"`
 			}
+			p.mu.Lock()
+			p.log = append(p.log, lines.Text())
+			p.mu.Unlock()
 			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "mero-auth is up" {
 				up <- [2]string{line.Data, line.Admin}
 			}

@@ -57,6 +57,9 @@ type Store struct {
 	Limits Limits     // of sessions; set before use
 	Audit  *audit.Log // of this store; see [Tx.Audit]
 
+	// Revoked, unless nil, is told of each commit that took rights away; it must not wait. Set before use.
+	Revoked func()
+
 	db     kv.DB
 	cells  cells
 	recent recent
@@ -146,6 +149,9 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	}
 	if err == nil {
 		s.Audit.Committed(t.events...)
+		if len(t.touched) > 0 && s.Revoked != nil {
+			s.Revoked()
+		}
 	}
 	return t.failure(err)
 }
