@@ -14,14 +14,14 @@ func TestProcessKeepsItsMemory(t *testing.T) {
 	t.Parallel()
 	binary := buildBinary(t)
 	env := environment(t)
-	uid := uint32(os.Geteuid()) //nolint:gosec // a user id
+	uid := uint32(os.Geteuid())
 	var as *syscall.Credential
 	if uid == 0 {
 		// Everything of root is root's anyway: the service runs as somebody else.
 		uid = 65534
 		as = &syscall.Credential{Uid: uid, Gid: uid}
 		for _, dir := range []string{filepath.Dir(binary), filepath.Dir(storagePath(env))} {
-			if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the service must reach its binary
+			if err := os.Chmod(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}
