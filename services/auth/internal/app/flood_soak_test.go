@@ -4,5 +4,5 @@ package app_test
 
 import "testing"
 
-// TestFlood_Soak floods with a thousand connections, and challenges and addresses by the hundred thousand.
-func TestFlood_Soak(t *testing.T) { flood(t, 1000, 300_000) }
+// TestFlood_Soak floods with five thousand connections, and challenges and addresses by the hundred thousand.
+func TestFlood_Soak(t *testing.T) { flood(t, 5000, 300_000) }
