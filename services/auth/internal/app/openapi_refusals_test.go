@@ -106,7 +106,11 @@ func TestOpenAPI_RefusalsByRow(t *testing.T) {
 			try(http.StatusBadRequest, "", token, "{")
 		}
 		if o.query {
-			try(http.StatusBadRequest, "?nonsense=1", token, nil)
+			nonsense := "?nonsense=1"
+			if o.id == "login.challenge" {
+				nonsense = "?method=nonsense" // others are ignored, as the reference does
+			}
+			try(http.StatusBadRequest, nonsense, token, nil)
 		}
 		if o.guarded && strings.Contains(o.path, "none") {
 			var body any
@@ -157,6 +161,9 @@ func TestOpenAPI_GateRefusesWith401And403Alone(t *testing.T) {
 func TestOpenAPI_Limits(t *testing.T) {
 	c := newConversation(t, func(c *config.Config) { c.Security.RateLimit = config.RateLimit{RPM: 1, Burst: 1} })
 	for _, o := range c.operations(t) {
+		if o.id == "keys.change" { // a new password costs what a login costs
+			continue
+		}
 		if o.guarded || strings.Contains(o.path, "{") {
 			if slices.Contains(o.statuses, "429") {
 				t.Errorf("%s is not limited by address, and the document says so", o.id)
@@ -216,18 +223,16 @@ func TestOpenAPI_Null(t *testing.T) {
 				t.Errorf("%s: the document allows null for %s", o.id, name)
 			}
 		}
-		body := maps.Clone(good[o.id])
-		if body == nil {
-			body = map[string]any{}
-		}
 		for _, name := range o.optional {
+			body := maps.Clone(good[o.id])
+			if body == nil {
+				body = map[string]any{}
+			}
 			body[name] = nil
-		}
-		if !c.fitsBody(t, o, body) {
-			t.Errorf("%s: the document does not allow null for what may be left out", o.id)
-		}
-		if status, _, text := c.send(t, o.method, o.path, token, body); status == http.StatusBadRequest {
-			t.Errorf("%s with null for what may be left out: %s", o.id, text)
+			status, _, text := c.send(t, o.method, o.path, token, body)
+			if fits := c.fitsBody(t, o, body); fits == (status == http.StatusBadRequest) {
+				t.Errorf("%s with %s null: %d %s; the document allows it: %t", o.id, name, status, text, fits)
+			}
 		}
 	}
 }

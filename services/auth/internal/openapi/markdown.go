@@ -180,11 +180,11 @@ func (s *Schema) kind() string {
 	if len(s.Type) == 0 {
 		return "any JSON"
 	}
-	text := strings.Join(s.Type, " or ")
-	if s.Items != nil {
-		text += " of " + s.Items.kind()
+	names := slices.Clone(s.Type)
+	if i := slices.Index(names, "array"); i >= 0 && s.Items != nil {
+		names[i] += " of " + s.Items.kind()
 	}
-	return text
+	return strings.Join(names, " or ")
 }
 
 func table(b *strings.Builder, title string, rows [][3]string) {

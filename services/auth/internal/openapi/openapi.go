@@ -7,7 +7,7 @@
 //
 // In an answer every member without omitempty is required, and none may be added. In a request those are required
 // whose doc begins with "required"; the others may be null, which is the same as leaving them out. A schema tag names the JSON
-// types where the Go type does not tell:
+// types, all of them, where the Go type does not tell:
 //
 //	Data json.RawMessage `json:"data" schema:"object" doc:"required"`
 package openapi

@@ -155,7 +155,7 @@ func structSchema(t reflect.Type, request bool) (*Schema, error) {
 		if request {
 			if strings.HasPrefix(doc, "required") {
 				s.Required = append(s.Required, name)
-			} else {
+			} else if f.Tag.Get("schema") == "" {
 				member.orNull()
 			}
 		} else if !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {

@@ -311,24 +311,35 @@ type socket struct {
 // upgrade asks for a WebSocket and returns the answer to that. change may change the request.
 func (g *group) upgrade(t *testing.T, permissions string, change func(*http.Request)) (*socket, answer) {
 	t.Helper()
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(g.base, "http://"))
+	return handshake(t, g.base, "/ws", func(r *http.Request) {
+		g.grant(r, "k1", permissions, never)
+		if change != nil {
+			change(r)
+		}
+	})
+}
+
+// handshake asks a node for a WebSocket. prepare makes the request one that may.
+func handshake(t *testing.T, base, target string, prepare func(*http.Request)) (*socket, answer) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	r := g.request(t, http.MethodGet, "/ws", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, value := range map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 	} {
 		r.Header.Set(name, value)
 	}
-	g.grant(r, "k1", permissions, never)
-	if change != nil {
-		change(r)
-	}
+	prepare(r)
 	if err := r.Write(conn); err != nil {
 		t.Fatal(err)
 	}
@@ -442,13 +453,19 @@ type sse struct {
 // sse opens a stream of a key, which resumes behind an event if last is not empty.
 func (g *group) sse(t *testing.T, key, last string) *sse {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	r := g.request(t, http.MethodGet, "/sse", nil).WithContext(ctx)
+	r := g.request(t, http.MethodGet, "/sse", nil)
 	g.grant(r, key, "context:subscribe", never)
 	if last != "" {
 		r.Header.Set("Last-Event-ID", last)
 	}
-	res, err := g.client.Do(r)
+	return openEvents(t, g.client, r)
+}
+
+// openEvents sends a request that is answered with a stream.
+func openEvents(t *testing.T, client *http.Client, r *http.Request) *sse {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	res, err := client.Do(r.WithContext(ctx))
 	if err != nil {
 		cancel()
 		t.Fatal(err)
@@ -457,7 +474,7 @@ func (g *group) sse(t *testing.T, key, last string) *sse {
 	t.Cleanup(leave)
 	s := &sse{answer: answer{res, ""}, t: t, lines: bufio.NewScanner(res.Body), leave: leave}
 	if res.StatusCode != http.StatusOK {
-		t.Fatalf("GET /sse: %s", res.Status)
+		t.Fatalf("GET %s: %s", r.URL.Path, res.Status)
 	}
 	return s
 }

@@ -125,22 +125,27 @@ func (s *Service) Lookup(ctx context.Context, kind Kind, scope id.ID, name strin
 	return target, err
 }
 
-// Resolve returns what a text stands for that may be an id or a name. The error wraps [store.ErrNotFound].
-func (s *Service) Resolve(ctx context.Context, kind Kind, scope id.ID, text string) (target id.ID, err error) {
+// Resolve returns what a text stands for that may be an id or a name. A name of what the caller's bindings exclude is as
+// unknown as one that nobody gave: the error of both wraps [store.ErrNotFound].
+func (s *Service) Resolve(ctx context.Context, kind Kind, scope id.ID, text string) (id.ID, error) {
 	if !wellFormed(text) {
 		return id.ID{}, store.ErrNotFound
 	}
-	if target, err = id.Parse(text); err == nil {
+	if target, err := id.Parse(text); err == nil {
 		return target, nil
 	}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		target, err = tx.Alias(kind, scope, text)
-		return err
-	})
-	return target, err
+	target, err := s.Lookup(ctx, kind, scope, text)
+	if err != nil {
+		return id.ID{}, err
+	}
+	if target == nil {
+		return id.ID{}, store.ErrNotFound
+	}
+	return *target, nil
 }
 
-// Delete removes a name, if it is there. A name of what the caller's bindings exclude is not his to remove.
+// Delete removes a name, if it is there. One of what the caller's bindings exclude stays, and the answer is that for a
+// name that is not there: who may not know a name cannot guess it here.
 func (s *Service) Delete(ctx context.Context, kind Kind, scope id.ID, name string) error {
 	return s.Store.Enqueue(func(tx *store.Tx) error {
 		target, err := tx.Alias(kind, scope, name)
@@ -150,7 +155,10 @@ func (s *Service) Delete(ctx context.Context, kind Kind, scope id.ID, name strin
 		if err != nil {
 			return err
 		}
-		if err := reachable(ctx, tx, kind, scope, target); err != nil {
+		switch err := reachable(ctx, tx, kind, scope, target); {
+		case fault.CodeOf(err) == fault.Forbidden:
+			return nil
+		case err != nil:
 			return err
 		}
 		return tx.RemoveAlias(kind, scope, name)

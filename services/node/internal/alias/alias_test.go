@@ -126,12 +126,30 @@ func TestAliases_BindingsNarrow(t *testing.T) {
 		for name, err := range map[string]error{
 			"create":           s.Create(ctx, alias.Context, id.ID{}, "more", ctx2),
 			"create in it":     s.Create(ctx, alias.Identity, ctx2, "more", ann),
-			"delete":           s.Delete(ctx, alias.Context, id.ID{}, "two"),
-			"delete in it":     s.Delete(ctx, alias.Identity, ctx2, "ann"),
 			"limited creation": s.Create(as(t, "context:alias:create:context[C1]"), alias.Context, id.ID{}, "more", ctx2),
 		} {
 			if fault.CodeOf(err) != fault.Forbidden {
 				t.Errorf("%s: %s: %v, want a refusal", list, name, err)
+			}
+		}
+		for name, x := range map[string]struct {
+			kind  alias.Kind
+			scope id.ID
+			text  string
+		}{
+			"a context": {alias.Context, id.ID{}, "two"}, "a context, unknown": {alias.Context, id.ID{}, "nosuch"},
+			"an identity": {alias.Identity, ctx2, "ann"}, "an identity, unknown": {alias.Identity, ctx2, "nosuch"},
+		} {
+			if got, err := s.Resolve(ctx, x.kind, x.scope, x.text); !errors.Is(err, store.ErrNotFound) || got != (id.ID{}) {
+				t.Errorf("%s: resolve %s: %v, %v", list, name, got, err)
+			}
+			if err := s.Delete(ctx, x.kind, x.scope, x.text); err != nil { // nothing says which of them are there
+				t.Errorf("%s: delete %s: %v", list, name, err)
+			}
+		}
+		for _, a := range []store.Alias{{Kind: alias.Context, Name: "two", Target: ctx2}, {Kind: alias.Identity, Scope: ctx2, Name: "ann", Target: ann}} {
+			if got, err := s.Lookup(as(t, "context"), a.Kind, a.Scope, a.Name); err != nil || got == nil || *got != a.Target {
+				t.Errorf("%s: the name that was to be deleted: %v, %v", list, got, err)
 			}
 		}
 		if err := s.Create(ctx, alias.Context, id.ID{}, "mine", ctx1); err != nil {

@@ -232,16 +232,22 @@ func (a *App) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stopAuth := a.auth.start(ctx, cancel)
+	patience, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	stopping := func() {
+		time.AfterFunc(drain, end)
 		a.health.Set(health.ShuttingDown)
 		a.api.Streams.Stop()
 		a.log.InfoContext(ctx, "stopping")
 	}
 	err := serve.Run(ctx, drain, stopping, a.servers...)
+	cut := !a.api.Streams.Drain(patience) // the HTTP servers know nothing of WebSockets
 	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		err, cut = nil, true
+	}
+	if cut {
 		// The stop was asked for, and it is done; that somebody was cut off is no failure of the node.
 		a.log.WarnContext(ctx, "cut off requests that were still running", "after", drain.String())
-		err = nil
 	}
 	return errors.Join(err, stopAuth(), a.close())
 }

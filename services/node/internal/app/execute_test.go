@@ -1,16 +1,22 @@
 package app_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/testapp"
 )
 
 // probe is an application that counts, and misbehaves on demand.
@@ -309,6 +315,49 @@ func TestRPC_Transport(t *testing.T) {
 	}
 }
 
+// A call whose client has left is no success: it is logged and counted as 499.
+func TestRPC_ClientLeaves(t *testing.T) {
+	n := start(t, t.TempDir(), func(c *config.Config) { c.Execution.TimeLimit = time.Minute })
+	c := n.context(t, n.installed(t, "kv-store.wasm", testapp.KVStore)).ContextID
+	ctx, cancel := context.WithCancel(t.Context())
+	r := request(t, http.MethodPost, n.url("/jsonrpc"), strings.NewReader(
+		fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"loop_forever"}}`, c))).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set(reqctx.HeaderRequestID, "leaves-soon-1")
+	n.grant(r, "k1", "admin")
+	ended := make(chan error, 1)
+	go func() {
+		res, err := client.Do(r)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		ended <- err
+	}()
+	running := func() float64 {
+		return scrape(t, n.as(t, "admin", http.MethodGet, "/metrics", nil).body, "http_requests_in_flight", nil)
+	}
+	for deadline := time.Now().Add(20 * time.Second); running() < 2; time.Sleep(time.Millisecond) { // with the scrape
+		if time.Now().After(deadline) {
+			t.Fatal("the call does not reach the node")
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the client: %v", err)
+	}
+	line := n.log.line(answer{Response: &http.Response{Header: http.Header{reqctx.HeaderRequestID: {"leaves-soon-1"}}}})
+	if line["status"].Int64() != 499 || line["route"].String() != "/jsonrpc" {
+		t.Errorf("the line of the call: %v", line)
+	}
+	text := n.as(t, "admin", http.MethodGet, "/metrics", nil).body
+	labels := func(class string) map[string]string {
+		return map[string]string{"method": "POST", "path": "/jsonrpc", "status": class}
+	}
+	if failed, good := scrape(t, text, "http_requests_total", labels("4xx")), scrape(t, text, "http_requests_total", labels("2xx")); failed != 1 || good != 0 {
+		t.Errorf("%v calls of class 4xx and %v of class 2xx, want 1 and 0", failed, good)
+	}
+}
+
 // A key that may call one method in one context as one identity can do that, and nothing else.
 func TestRPC_LimitedKeyCannotReachAnythingElse(t *testing.T) {
 	n := start(t, t.TempDir(), nil)
@@ -319,15 +368,16 @@ func TestRPC_LimitedKeyCannotReachAnythingElse(t *testing.T) {
 	if got := n.execute(t, limited, mine.ContextID, "n", "{}"); got != result("1") {
 		t.Errorf("what it may: %s", got)
 	}
-	for name, params := range map[string]string{
-		"another method":      fmt.Sprintf(`{"contextId":%q,"method":"add"}`, mine.ContextID),
-		"another context":     fmt.Sprintf(`{"contextId":%q,"method":"n"}`, other.ContextID),
-		"through an alias":    `{"contextId":"other","method":"n"}`,
-		"as another identity": fmt.Sprintf(`{"contextId":%q,"method":"n","executorPublicKey":%q}`, mine.ContextID, other.MemberPublicKey),
+	const unauthorized, unknown = "Unauthorized", "ParseError" // an alias tells nothing, not even that it is one
+	for name, x := range map[string]struct{ params, refusal string }{
+		"another method":      {fmt.Sprintf(`{"contextId":%q,"method":"add"}`, mine.ContextID), unauthorized},
+		"another context":     {fmt.Sprintf(`{"contextId":%q,"method":"n"}`, other.ContextID), unauthorized},
+		"through an alias":    {`{"contextId":"other","method":"n"}`, unknown},
+		"as another identity": {fmt.Sprintf(`{"contextId":%q,"method":"n","executorPublicKey":%q}`, mine.ContextID, other.MemberPublicKey), unauthorized},
 	} {
-		text := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":%s}`, params)
+		text := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":%s}`, x.params)
 		for form, body := range map[string]string{"alone": text, "in a batch": `[` + text + `]`} {
-			if a := n.rpc(t, limited, body); !strings.Contains(a.body, `"type":"Unauthorized"`) || strings.Contains(a.body, "result") {
+			if a := n.rpc(t, limited, body); !strings.Contains(a.body, `"type":"`+x.refusal+`"`) || strings.Contains(a.body, "result") || x.refusal == unknown && strings.Contains(a.body, other.ContextID) {
 				t.Errorf("%s, %s: %s %s", name, form, a.Status, a.body)
 			}
 		}

@@ -15,6 +15,8 @@ import (
 	"github.com/calimero-network/mero-go/pkg/assertion"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
+	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
 )
 
 // grantUntil is grant with an end of the token.
@@ -36,6 +38,13 @@ func (n *node) grantUntil(r *http.Request, key, permissions string, end time.Tim
 }
 
 var never = time.Unix(4102444800, 0)
+
+// What can be called over HTTP fits into a message of a WebSocket too, unless an operator says otherwise.
+func TestWebSocket_TakesTheLargestCall(t *testing.T) {
+	if got, want := config.Defaults().Server.WebSocket.MaxMessageBytes, int64(httpapi.MaxRPCBody); got != want || want <= jsonrpc.MaxArgs {
+		t.Errorf("server.websocket.max_message_bytes is %d by default, a body of /jsonrpc may have %d", got, want)
+	}
+}
 
 // socket is a WebSocket client of few words: it sends and reads short text frames (RFC 6455 section 5).
 type socket struct {

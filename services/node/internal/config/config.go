@@ -90,7 +90,7 @@ type WebSocket struct {
 	Enabled         bool  `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
 	PingIntervalSec int   `koanf:"ping_interval_secs" doc:"seconds between two pings of the node; 0 = no pings, and a client that is gone without a word stays until its token expires"`
 	PongTimeoutSec  int   `koanf:"pong_timeout_secs" doc:"seconds that the client has to answer a ping"`
-	MaxMessageBytes int64 `koanf:"max_message_bytes" doc:"largest message of a client in bytes"`
+	MaxMessageBytes int64 `koanf:"max_message_bytes" doc:"largest message of a client in bytes; the default is the largest body of /jsonrpc. It is kept in memory until it is answered; of those over 1 MiB at most 16 are in memory at a time, others wait in their connections"`
 }
 
 // SSE switches and times the SSE surface.
@@ -255,7 +255,7 @@ func defaultServer() Server {
 		MaxConns:     10_000,
 		StreamMaxAge: time.Hour,
 		Stream:       Stream{MaxConnections: 10000, MaxPerKey: 2500, MaxSubscriptions: 1000},
-		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 1 << 20},
+		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 15 << 20},
 		SSE:          SSE{KeepAliveSec: 15},
 		Proxy: Proxy{
 			TrustedPeers:     []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},

@@ -38,9 +38,6 @@ type Result struct {
 // The other errors are [ErrNotFound], [ErrUninitialized], [*UnauthorizedError] and [*NotInstalledError]; all are
 // wrapped in a [*fault.Error].
 func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
-	if reserved(c.Method) {
-		return Result{}, callFailed(fmt.Sprintf("method %q not found", c.Method), runtime.ErrMethodNotFound)
-	}
 	s, err := m.take(ctx, c.Context)
 	if err != nil {
 		return Result{}, err
@@ -106,8 +103,8 @@ func (s *seat) execute(ctx context.Context, c Call, executor id.ID) done {
 	return d
 }
 
-// Admits returns the error of [Manager.Execute] for a caller who may not make a call as anybody, whatever else is true of
-// it, and for a context that is not there.
+// Admits returns the error of [Manager.Execute] for a caller who may not make a call as the executor that it names, or as
+// anybody if it names none, whatever else is true of it, and for a context that is not there.
 func (m *Manager) Admits(ctx context.Context, c Call) error {
 	var x store.Context
 	err := m.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -117,8 +114,12 @@ func (m *Manager) Admits(ctx context.Context, c Call) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if _, _, err = admitted(ctx, c, x); errors.Is(err, ErrUninitialized) {
+	identities, anybody, err := admitted(ctx, c, x)
+	if errors.Is(err, ErrUninitialized) {
 		err = nil
+	}
+	if err == nil && c.Executor != (id.ID{}) && !anybody && !slices.Contains(identities, c.Executor) {
+		return unauthorized(c.Context, c.Executor)
 	}
 	return err
 }
@@ -130,6 +131,8 @@ func admitted(ctx context.Context, c Call, x store.Context) (identities []id.ID,
 	case !anybody && len(identities) == 0:
 		// The same for a context that does not exist: who may not call it does not learn whether it does.
 		err = unauthorized(c.Context, c.Executor)
+	case reserved(c.Method):
+		err = callFailed(fmt.Sprintf("method %q not found", c.Method), runtime.ErrMethodNotFound)
 	case x.ID != c.Context:
 		err = notFound()
 	case x.StateHash == id.ID{}:

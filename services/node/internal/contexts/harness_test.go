@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -50,6 +51,12 @@ func open(t testing.TB, dir string) *fixture {
 
 func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
 	t.Helper()
+	return openWith(t, dir, limits, rand.Reader)
+}
+
+// openWith gives the applications a source of random bytes.
+func openWith(t testing.TB, dir string, limits runtime.Limits, random io.Reader) *fixture {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	f := &fixture{t: t}
 	try := func(err error) {
@@ -66,7 +73,7 @@ func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
 	try(err)
 	f.bus, err = event.Open(ctx, f.db, store.EventLimits{Count: 10_000, Bytes: 16 << 20}, log)
 	try(err)
-	engine, err := runtime.New(ctx, runtime.Options{Rand: rand.Reader, Now: time.Now, Limits: limits})
+	engine, err := runtime.New(ctx, runtime.Options{Rand: random, Now: time.Now, Limits: limits})
 	try(err)
 	apps := &application.Service{Store: f.db, Blobs: f.blobs, Now: time.Now, Log: log}
 	f.Manager, err = contexts.New(ctx, contexts.Options{
@@ -108,6 +115,11 @@ func (f *fixture) as(list string) context.Context {
 
 // make makes a context of the probe.
 func (f *fixture) make() contexts.Created {
+	f.t.Helper()
+	return f.makeOf(app)
+}
+
+func (f *fixture) makeOf(app id.ID) contexts.Created {
 	f.t.Helper()
 	made, err := f.Create(f.ctx, contexts.Creation{Application: app})
 	if err != nil {

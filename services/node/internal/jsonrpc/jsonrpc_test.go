@@ -2,6 +2,7 @@ package jsonrpc_test
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -39,7 +40,8 @@ func handler(t testing.TB) *jsonrpc.Handler {
 		if err := tx.PutContext(store.Context{ID: empty}); err != nil {
 			return err
 		}
-		return tx.AddAlias(store.Alias{Kind: store.ContextAlias, Name: "empty", Target: empty})
+		return errors.Join(tx.AddAlias(store.Alias{Kind: store.ContextAlias, Name: "empty", Target: empty}),
+			tx.AddAlias(store.Alias{Kind: store.IdentityAlias, Scope: empty, Name: "empty", Target: unknown}))
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -147,9 +149,9 @@ func TestExecute_Params(t *testing.T) {
 		"empty method":          {`{"contextId":"EMPTY","method":""}`, badParams + said("method must be a text that is not empty")},
 		"long method":           {`{"contextId":"EMPTY","method":"` + strings.Repeat("m", 257) + `"}`, badParams + said("method is longer than 256 characters")},
 		"many substitutes":      {`{"contextId":"EMPTY","method":"get","substitute":` + many + `}`, badParams + said("substitute holds more than 100 names")},
-		"context is no id":      {`{"contextId":"x","method":"get"}`, badParams + said("contextId is neither an id nor a known alias")},
-		"context is strange":    {`{"contextId":"a/../b","method":"get"}`, badParams + said("contextId is neither an id nor a known alias")},
-		"executor is no id":     {`{"contextId":"EMPTY","method":"get","executorPublicKey":"x"}`, badParams + said("executorPublicKey is neither an id nor a known alias")},
+		"context is no id":      {`{"contextId":"x","method":"get"}`, badParams + said(`contextId: "x" is neither an id nor an alias that the caller may use`)},
+		"context is strange":    {`{"contextId":"a/../b","method":"get"}`, badParams + said(`contextId: "a/../b" is neither an id nor an alias that the caller may use`)},
+		"executor is no id":     {`{"contextId":"EMPTY","method":"get","executorPublicKey":"x"}`, badParams + said(`executorPublicKey: "x" is neither an id nor an alias that the caller may use`)},
 		"unknown substitute":    {`{"contextId":"EMPTY","method":"get","substitute":["ann"]}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"alias \"ann\" cannot be resolved","type":"AliasResolutionFailed","data":{"alias":"ann"}}}`},
 		"member twice":          {`{"contextId":"EMPTY","contextId":"UNKNOWN","method":"get"}`, badParams + said("params: a member occurs twice")},
 		"no state":              {`{"contextId":"EMPTY","method":"get","argsJson":null}`, uninitialized},
@@ -177,8 +179,7 @@ func TestExecute_RightsOfTheCaller(t *testing.T) {
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[EMPTY]", `{"contextId":"UNKNOWN","method":"get","executorPublicKey":"FOREIGN"}`, refused("UNKNOWN", "FOREIGN")},
 		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"set"}`, refused("EMPTY", "ZERO")},
-		{"context:execute[EMPTY,,get]", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
-		{"context[UNKNOWN],context:execute", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
+		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"init"}`, refused("EMPTY", "ZERO")},
 		{"admin", `{"contextId":"EMPTY","method":"get","executorPublicKey":"ZERO"}`, refused("EMPTY", "ZERO")},
 		// The names within a context are for those who may call it.
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","executorPublicKey":"guess"}`, refused("EMPTY", "ZERO")},
@@ -187,6 +188,22 @@ func TestExecute_RightsOfTheCaller(t *testing.T) {
 	} {
 		if got, _ := handle(t, h, tt.permissions, execute(tt.params)); !same(t, got, tt.want) {
 			t.Errorf("%s: %s: %s, want %s", tt.permissions, tt.params, got, tt.want)
+		}
+	}
+	// A name of what the caller may not call tells no more than a name that nobody gave.
+	for _, tt := range []struct{ permissions, params string }{
+		{"context:execute[EMPTY,,get]", `{"contextId":"NAME","method":"set"}`},
+		{"context[UNKNOWN],context:execute", `{"contextId":"NAME","method":"set"}`},
+		{"context:execute[UNKNOWN,FOREIGN,get]", `{"contextId":"NAME","method":"get"}`},
+		{"context:execute[UNKNOWN,FOREIGN,get]", `{"contextId":"NAME","method":"get","executorPublicKey":"FOREIGN","substitute":["guess"]}`},
+		{"application-binding[FOREIGN],context:execute,context:alias", `{"contextId":"NAME","method":"get"}`},
+		{"context:execute[EMPTY,FOREIGN]", `{"contextId":"EMPTY","method":"get","executorPublicKey":"NAME"}`}, // that of another identity
+	} {
+		known, _ := handle(t, h, tt.permissions, execute(strings.ReplaceAll(tt.params, "NAME", "empty")))
+		guess, _ := handle(t, h, tt.permissions, execute(strings.ReplaceAll(tt.params, "NAME", "nosuch")))
+		if !strings.Contains(known, `\"empty\" is neither an id nor an alias that the caller may use`) || strings.Contains(known, empty.String()) ||
+			strings.ReplaceAll(known, "empty", "nosuch") != guess {
+			t.Errorf("%s: %s: %s, and for an unknown name: %s", tt.permissions, tt.params, known, guess)
 		}
 	}
 	// Each element of a batch is judged by itself.
@@ -206,5 +223,14 @@ func TestSyncStatus(t *testing.T) {
 	}
 	if got, _ := handle(t, h, "context:sync[UNKNOWN]", status); !strings.Contains(got, `"Unauthorized"`) {
 		t.Errorf("of another context: %s", got)
+	}
+	byName := strings.Replace(status, empty.String(), "empty", 1)
+	if got, _ := handle(t, h, "context:sync", byName); !same(t, got, want) {
+		t.Errorf("by its name: %s, want %s", got, want)
+	}
+	known, _ := handle(t, h, "context:sync[UNKNOWN]", byName)
+	guess, _ := handle(t, h, "context:sync[UNKNOWN]", strings.Replace(byName, `"empty"`, `"nosuch"`, 1))
+	if strings.Contains(known, empty.String()) || !strings.Contains(known, `\"empty\"`) || strings.ReplaceAll(known, "empty", "nosuch") != guess {
+		t.Errorf("of another context by its name: %s, and by an unknown one: %s", known, guess)
 	}
 }

@@ -41,7 +41,10 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
-	if c.Context, err = h.resolve(ctx, alias.Context, id.ID{}, "contextId", context); err != nil {
+	c.Context, err = h.resolve(ctx, alias.Context, id.ID{}, "contextId", context, func(target id.ID) error {
+		return h.Contexts.Admits(ctx, contexts.Call{Context: target, Method: c.Method})
+	})
+	if err != nil {
 		return nil, err
 	}
 	if c.Executor, err = h.executor(ctx, c, executor, names); err != nil {
@@ -76,14 +79,25 @@ func (h *Handler) executor(ctx context.Context, c contexts.Call, text string, na
 	if err := h.Contexts.Admits(ctx, c); err != nil || text == "" {
 		return id.ID{}, err
 	}
-	return h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text)
+	return h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text, func(target id.ID) error {
+		c.Executor = target
+		return h.Contexts.Admits(ctx, c)
+	})
 }
 
-// resolve reads an id, or the alias of one.
-func (h *Handler) resolve(ctx context.Context, kind alias.Kind, scope id.ID, member, text string) (id.ID, error) {
+// resolve reads an id, or the alias of one. permitted refuses a target with an error of class Forbidden: who may not do
+// what is asked for with the target of an alias gets the same error as for a name that nobody gave, so that names cannot
+// be guessed, nor what they stand for be found out. Who names an id knows it already.
+func (h *Handler) resolve(ctx context.Context, kind alias.Kind, scope id.ID, member, text string, permitted func(id.ID) error) (id.ID, error) {
+	if target, err := id.Parse(text); err == nil {
+		return target, nil
+	}
 	target, err := h.Aliases.Resolve(ctx, kind, scope, text)
-	if errors.Is(err, store.ErrNotFound) {
-		return id.ID{}, parseError(codeParams, member+" is neither an id nor a known alias")
+	if err == nil {
+		err = permitted(target)
+	}
+	if errors.Is(err, store.ErrNotFound) || fault.CodeOf(err) == fault.Forbidden {
+		return id.ID{}, parseError(codeParams, member+": "+quote(text)+" is neither an id nor an alias that the caller may use")
 	}
 	return target, err
 }
@@ -130,7 +144,10 @@ func (h *Handler) syncStatus(ctx context.Context, params json.RawMessage) (any, 
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
-	c, err := h.resolve(ctx, alias.Context, id.ID{}, "contextId", context)
+	c, err := h.resolve(ctx, alias.Context, id.ID{}, "contextId", context, func(target id.ID) error {
+		_, err := h.Contexts.SyncStatus(ctx, target)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
