@@ -90,7 +90,7 @@ func TestDiskFills(t *testing.T) {
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-p.ended
+	_ = <-p.ended // killed
 	c.start(t)
 	valid("after a kill -9")
 	over("after a kill -9")

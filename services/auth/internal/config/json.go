@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -18,7 +17,7 @@ func jsonTree(data []byte) (tree map[string]any, lines map[string]int, err error
 	r := jsonReader{decoder: json.NewDecoder(bytes.NewReader(data)), data: data, lines: map[string]int{}}
 	r.decoder.UseNumber()
 	if !utf8.Valid(data) {
-		return nil, nil, r.errorf("it is not UTF-8")
+		return nil, nil, r.mistake("it is not UTF-8")
 	}
 	v, err := r.value("", 0)
 	if err != nil {
@@ -26,10 +25,10 @@ func jsonTree(data []byte) (tree map[string]any, lines map[string]int, err error
 	}
 	tree, is := v.(map[string]any)
 	if !is {
-		return nil, nil, r.errorf("it is not an object")
+		return nil, nil, r.mistake("it is not an object")
 	}
 	if _, err := r.decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, nil, r.errorf("something comes behind the object")
+		return nil, nil, r.mistake("something comes behind the object")
 	}
 	return tree, r.lines, nil
 }
@@ -54,9 +53,8 @@ func (e *jsonError) Error() string { return e.text }
 // Position returns where the mistake was noticed.
 func (e *jsonError) Position() (row, column int) { return e.line, e.column }
 
-func (r *jsonReader) errorf(format string, args ...any) error {
-	return r.at(r.decoder.InputOffset(), fmt.Sprintf(format, args...))
-}
+// mistake is one just before where the reader is.
+func (r *jsonReader) mistake(text string) error { return r.at(r.decoder.InputOffset(), text) }
 
 func (r *jsonReader) at(offset int64, text string) error {
 	before := r.data[:min(offset, int64(len(r.data)))]
@@ -75,7 +73,7 @@ func (r *jsonReader) token() (json.Token, error) {
 	case errors.As(err, &syntax):
 		return nil, r.at(syntax.Offset, "there is a mistake in the syntax")
 	case err != nil:
-		return nil, r.errorf("it ends too early")
+		return nil, r.mistake("it ends too early")
 	}
 	return t, nil
 }
@@ -83,7 +81,7 @@ func (r *jsonReader) token() (json.Token, error) {
 // value reads the value of the member name.
 func (r *jsonReader) value(name string, depth int) (any, error) {
 	if depth > maxJSONDepth {
-		return nil, r.errorf("it is nested too deeply")
+		return nil, r.mistake("it is nested too deeply")
 	}
 	t, err := r.token()
 	if err != nil {
@@ -99,10 +97,10 @@ func (r *jsonReader) value(name string, depth int) (any, error) {
 		return r.number(v)
 	case string:
 		if strings.ContainsRune(v, utf8.RuneError) { // the reader puts it for half a surrogate pair
-			return nil, r.errorf("there is a text with half a character")
+			return nil, r.mistake("there is a text with half a character")
 		}
 	case nil:
-		return nil, r.errorf("there is a null: leave the member out instead")
+		return nil, r.mistake("there is a null: leave the member out instead")
 	}
 	return t, nil // a text or a truth value
 }
@@ -129,14 +127,14 @@ func (r *jsonReader) object(name string, depth int) (any, error) {
 		}
 		part, is := t.(string)
 		if !is {
-			return nil, r.errorf("there is a mistake in the syntax")
+			return nil, r.mistake("there is a mistake in the syntax")
 		}
 		full := strings.TrimPrefix(name+"."+segment(part), ".")
 		if _, known := r.lines[full]; !known {
 			r.lines[full] = r.line()
 		}
 		if _, twice := all[part]; twice {
-			return nil, r.errorf("a member occurs twice")
+			return nil, r.mistake("a member occurs twice")
 		}
 		if all[part], err = r.value(full, depth+1); err != nil {
 			return nil, err
@@ -152,7 +150,7 @@ func (r *jsonReader) number(text json.Number) (any, error) {
 	}
 	f, err := strconv.ParseFloat(text.String(), 64)
 	if err != nil || math.IsInf(f, 0) {
-		return nil, r.errorf("there is a number that is too large")
+		return nil, r.mistake("there is a number that is too large")
 	}
 	return f, nil
 }
