@@ -90,7 +90,9 @@ func TestDiskFills(t *testing.T) {
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = <-p.ended // killed
+	if err := <-p.ended; err == nil {
+		t.Error("it was killed, and ended well")
+	}
 	c.start(t)
 	valid("after a kill -9")
 	over("after a kill -9")
