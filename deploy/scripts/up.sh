@@ -129,6 +129,7 @@ ROOT=\$(curl -sS $url/auth/token $json -d '{"auth_method":"user_password","publi
 APP=\$(curl -sS $url/admin/client-key -H "Authorization: Bearer \$ROOT" $json -d '{"context_id":"","context_identity":"","permissions":["blob:list"]}' | $token)
 curl -i $url/admin-api/blobs -H "Authorization: Bearer \$APP"
 
+Commands of mero-auth (docs/recipes.md) find it after:  . $state/env
 Stop it with "make down"; the data stays until "make clean".
 EOF
 }
@@ -150,4 +151,5 @@ native,*traefik,*) die "Traefik is started by Docker Compose only; natively the 
 esac
 echo "$mode" >"$state/mode"
 "up_$mode"
+write_env "$mode"
 next_steps

@@ -312,7 +312,8 @@ func TestDoctor(t *testing.T) {
 	env := environment(t)
 	operators := freePort(t)
 	env = with(env, "AUTH_ADMIN_ADDR="+operators)
-	want("nothing there", env, cli.ExitOK, "store", "warning: there is none yet")
+	want("nothing there", env, cli.ExitError, "store", "failure: there is none in")
+	want("nothing there, nor to be", with(env, "AUTH_STORAGE__TYPE=memory"), cli.ExitOK, "service", "warning: is not running")
 	if _, err := os.Stat(storagePath(env)); !os.IsNotExist(err) {
 		t.Errorf("doctor made a store: %v", err)
 	}

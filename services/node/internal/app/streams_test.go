@@ -195,6 +195,8 @@ func TestContract_WebSocket(t *testing.T) {
 	n.told(t, s.next(), one) // node check F55: nothing of the other context
 
 	s.ask(call(two, "n"), `{"id":2,"result":{"output":2}}`)
+	s.ask(call(two, "say"), `{"id":2,"result":{"output":1,"logs":["{}","and more"]}}`)
+	s.ask(call(two, "say_and_trap"), `{"id":2,"error":{"code":-32000,"message":"the guest trapped: unreachable","type":"FunctionCallError","data":"the guest trapped: unreachable","logs":["{}"]}}`)
 	s.ask(call(two, "unknown"), `{"id":2,"error":{"code":-32000,"message":"method \"unknown\" not found","type":"FunctionCallError","data":"method \"unknown\" not found"}}`)
 
 	// The permissions hold on a WebSocket as they do over HTTP, and a binding narrows both.

@@ -318,6 +318,16 @@ func TestRun_InitHealthcheckReloadStop(t *testing.T) {
 	again.errs.await(peerID) // an initialized node keeps its key
 }
 
+// The health check of a container asks below the prefix too.
+func TestHealthcheck_BelowThePathPrefix(t *testing.T) {
+	env := []string{"MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/" + freePort(t), "MEROD_SERVER__AUTH_MODE=none", "NODE_PATH_PREFIX=/node1"}
+	home := t.TempDir()
+	startMerod(t, env, "--home", home, "-n", "n", "run", "--init")
+	if code, out, errs := merod(t, env, "--home", home, "-n", "n", "healthcheck"); code != 0 || out != "ready\n" {
+		t.Errorf("healthcheck: exit code %d, %q, %q", code, out, errs)
+	}
+}
+
 func TestRun_PortInUse(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/internal/runtime"
@@ -164,6 +166,31 @@ func TestExecute_OtherContextsAnswerDuringAnEndlessLoop(t *testing.T) { // node 
 	}
 	if got := f.must(spinning, "n", ""); got != "1" {
 		t.Errorf("n = %s in the context of the loop", got)
+	}
+}
+
+// Nor do endless loops in as many contexts as calls can run, if they are one caller's.
+func TestExecute_OneCallersLoopsDoNotStarveOthers(t *testing.T) {
+	f := openWith(t, t.TempDir(), setup{parallel: 4})
+	free := f.make().Context
+	ctx, cancel := context.WithCancel(caller.With(t.Context(), caller.Caller{Key: "greedy", Permissions: permission.NewSet([]string{"admin"})}))
+	ended := make(chan error, 8)
+	for range 8 {
+		c := f.make().Context
+		go func() {
+			_, err := f.Execute(ctx, contexts.Call{Context: c, Method: "add_and_spin"})
+			ended <- err
+		}()
+		waitFor(t, func() bool { return f.Users(c) == 1 })
+	}
+	for range 20 {
+		f.must(free, "add", "") // as another caller
+	}
+	cancel()
+	for range 8 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("a loop ended with %v", err)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/services/node/internal/id"
-	"github.com/calimero-network/mero-go/services/node/internal/runtime"
 	"github.com/calimero-network/mero-go/services/node/testapp"
 )
 
@@ -44,9 +43,7 @@ func TestExecute_ContextsRunAtTheSameTime(t *testing.T) {
 	late := time.NewTimer(30 * time.Second)
 	defer late.Stop()
 	b := &barrier{want: count, all: make(chan struct{}), late: late.C}
-	limits := runtime.DefaultLimits()
-	limits.Time = time.Minute
-	f := openWith(t, t.TempDir(), limits, b)
+	f := openWith(t, t.TempDir(), setup{limit: time.Minute, random: b})
 	f.install(other, testapp.KVStore, "3.0.0")
 	var made []id.ID
 	for range count {
