@@ -26,7 +26,7 @@ func (s *site) dial(t *testing.T, target string, headers ...string) (net.Conn, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Write(request("GET "+target+" HTTP/1.1", append(headers, "Host: "+s.hostOf(t))...)); err != nil {

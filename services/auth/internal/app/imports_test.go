@@ -8,7 +8,7 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/auth/internal/", []string{
-		"config", "owner", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "audit", "seal", "secret", "gatekey", "backup",
+		"config", "owner", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "audit", "seal", "secret", "gatekey", "backup", "highwater",
 		"token", "challenge", "store", "provider", "provider/ethereum", "provider/example", "provider/near", "provider/near/neartest",
 		"provider/password", "bootstrap", "gate", "login", "keys", "limit", "metrics", "operate", "control",
 		"openapi", "httpapi", "app", "authtest", "bench", "client", "cli",

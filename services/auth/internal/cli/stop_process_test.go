@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,16 +19,48 @@ import (
 
 // limited is a process with its own limits, whose log may hold what it likes.
 type limited struct {
-	cmd       *exec.Cmd
-	data      string
-	operators string
-	ended     chan error
+	cmd             *exec.Cmd
+	data, operators string
+	ended           chan error
+
+	mu  sync.Mutex
+	log []string
+}
+
+// logged returns the lines of the log so far that hold a text.
+func (p *limited) logged(text string) (lines []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.log {
+		if strings.Contains(line, text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// finish stops the process and waits for it.
+func (p *limited) finish(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		t.Errorf("stop: %v", err)
+	}
 }
 
 func startLimited(t *testing.T, env []string, name string, args ...string) *limited {
 	t.Helper()
+	return startLimitedAs(t, nil, env, name, args...)
+}
+
+// startLimitedAs is startLimited as another user.
+func startLimitedAs(t *testing.T, as *syscall.Credential, env []string, name string, args ...string) *limited {
+	t.Helper()
 	p := &limited{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), name, args...), ended: make(chan error, 1)}
 	p.cmd.Env = env
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()
@@ -43,6 +77,9 @@ func startLimited(t *testing.T, env []string, name string, args ...string) *limi
 				Data    string `json:"listen_addr"`
 				Admin   string `json:"admin_addr"`
 			}
+			p.mu.Lock()
+			p.log = append(p.log, lines.Text())
+			p.mu.Unlock()
 			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "mero-auth is up" {
 				up <- [2]string{line.Data, line.Admin}
 			}
@@ -74,7 +111,7 @@ func TestFileDescriptorsRunOut(t *testing.T) {
 	p := startLimited(t, c.env, "/bin/sh", "-c", `ulimit -n 64 && exec "$0" serve`, c.binary)
 	transport := &http.Transport{MaxIdleConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
-	early := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	early := &http.Client{Transport: transport, Timeout: time.Minute}
 	ask := func(client *http.Client, token string) (int, error) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.data+"/auth/validate", http.NoBody)
 		if err != nil {
@@ -113,9 +150,9 @@ func TestFileDescriptorsRunOut(t *testing.T) {
 	for _, conn := range flood {
 		_ = conn.Close() // the service may have closed it
 	}
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
-		late := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		late := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 		status, err := ask(late, c.admin.Access)
 		if status == http.StatusOK && err == nil {
 			break
@@ -142,35 +179,45 @@ func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := fmt.Sprintf("POST /auth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(raw))
-	var running []net.Conn
+	head := fmt.Sprintf("POST /auth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(raw))
+	type inFlight struct {
+		conn   net.Conn
+		answer *bufio.Reader
+	}
+	var running []inFlight
 	for range 8 {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", p.data)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if _, err := conn.Write(append([]byte(head), raw[:len(raw)-1]...)); err != nil {
+		if _, err := io.WriteString(conn, head); err != nil {
 			t.Fatal(err)
 		}
-		running = append(running, conn)
-	}
-	// The service has read the heads when it has answered a question that came after them.
-	if res, err := http.Get("http://" + p.operators + "/readyz"); err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("readyz: %v", err)
+		reader := bufio.NewReader(conn)
+		res, err := http.ReadResponse(reader, nil) //nolint:bodyclose // 100 Continue has none: the service asks for the body, the request is running
+		if err != nil || res.StatusCode != http.StatusContinue {
+			t.Fatalf("%v, %v, want 100 Continue", res, err)
+		}
+		if _, err := conn.Write(raw[:len(raw)-1]); err != nil {
+			t.Fatal(err)
+		}
+		running = append(running, inFlight{conn, reader})
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	var pairs []tokenPair
-	for i, conn := range running {
-		if _, err := conn.Write(raw[len(raw)-1:]); err != nil {
+	for i, request := range running {
+		if _, err := request.conn.Write(raw[len(raw)-1:]); err != nil {
 			t.Errorf("request %d was cut: %v", i, err)
-			continue
 		}
-		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	}
+	for i, request := range running {
+		res, err := http.ReadResponse(request.answer, nil)
 		if err != nil {
-			continue // closed before it was taken: nothing was promised
+			t.Errorf("request %d was not answered: %v", i, err)
+			continue
 		}
 		var body struct{ Data tokenPair }
 		err = json.NewDecoder(res.Body).Decode(&body)
@@ -182,9 +229,6 @@ func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
 	}
 	if err := <-p.ended; err != nil {
 		t.Errorf("stop: %v, want exit code 0", err)
-	}
-	if len(pairs) == 0 {
-		t.Error("no request that ran was answered")
 	}
 	c.start(t)
 	for i, pair := range pairs {

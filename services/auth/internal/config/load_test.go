@@ -92,8 +92,8 @@ func TestLoad_Defaults(t *testing.T) {
 		},
 		Assertion: config.Assertion{Algorithm: "hmac", KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
 		Security: config.Security{
-			MaxBodySize: 1048576,
-			RateLimit:   config.RateLimit{RPM: 50, Burst: 5},
+			MaxBodySize: 1048576, MaxConnections: 10000, MaxAdminConnections: 100, MaxClients: 1000,
+			RateLimit: config.RateLimit{RPM: 50, Burst: 5},
 			Headers: config.Headers{
 				Enabled: true, HSTSMaxAge: 31536000, HSTSIncludeSubdomains: true, FrameOptions: "DENY", ContentTypeOptions: true,
 				ReferrerPolicy: "strict-origin-when-cross-origin", CSP: config.CSP{Enabled: true},
@@ -223,7 +223,7 @@ type = "sqlite"
 master_key = "c2hvcnQ="
 
 [forward]
-trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16"]
+trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16", "all"]
 plain_proxy = "nginx"
 
 [provider]
@@ -247,7 +247,8 @@ auth = "debug"
 		`jwt.leeway = "1m" (auth.toml:10): must be whole seconds: write 60`,
 		`storage.type = "sqlite" (auth.toml:13): must be "bbolt" or "memory"`,
 		`secrets.master_key (auth.toml:16): must be the base64 of exactly 32 bytes (make one with: openssl rand -base64 32)`,
-		`forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16"] (auth.toml:19): entry 1 must not be wider than /16: every peer in it could choose what is judged`,
+		`forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16", "all"] (auth.toml:19): entry 1 must not be wider than /16: every peer in it could choose what is judged`,
+		`forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16", "all"] (auth.toml:19): entry 3 must be an address or a network, for example "172.18.0.5" or "10.0.3.0/24"`,
 		`forward.plain_proxy = "nginx" (auth.toml:20): must be "", "traefik", "caddy" or "haproxy"`,
 		`provider (auth.toml:22): unknown key; did you mean providers?`,
 		`eth.chain_ids = [1, 0] (auth.toml:26): entry 2 must be at least 1`,
@@ -283,7 +284,7 @@ func TestLoad_BrokenTOML(t *testing.T) {
 		{"no value", "[jwt]\nissuer = \n", "(auth.toml:2:10): this is not TOML: "},
 		{"stray bracket", "listen_addr = \"127.0.0.1:1\"\n[jwt\n", "(auth.toml:2:5): this is not TOML: "},
 		{"key twice", "[jwt]\nissuer = \"a\"\nissuer = \"b\"\n", "(auth.toml:3:1): this is not TOML: "},
-		{"JSON", `{"listen_addr": "127.0.0.1:1"}`, "(auth.toml:1:1): this is JSON: write the configuration in TOML"},
+		{"JSON", `{"listen_addr": "127.0.0.1:1"}`, "(auth.toml:1:1): this is JSON: give the file a name that ends in .json, or write it in TOML"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -197,7 +197,7 @@ func expect(t *testing.T, got answer, status int, body string) {
 func refused(t *testing.T, got answer, part string) {
 	t.Helper()
 	var body struct{ Error string }
-	if err := json.Unmarshal([]byte(got.body), &body); err != nil || got.StatusCode < 400 || got.StatusCode >= 500 || body.Error == "" || !strings.Contains(body.Error, part) {
+	if err := json.Unmarshal([]byte(got.body), &body); err != nil || got.StatusCode < 400 || got.StatusCode >= 500 || part == "" || !strings.Contains(body.Error, part) {
 		t.Errorf("%s %s: %s %q, want a refusal with %q", got.Request.Method, got.Request.URL.Path, got.Status, got.body, part)
 	}
 }
@@ -251,11 +251,25 @@ func call(context, method, args string) string {
 // outcome is a JSON-RPC answer.
 type outcome struct {
 	ID     any
-	Result *struct{ Output json.RawMessage }
-	Error  *struct {
+	Result *struct {
+		Output json.RawMessage
+		Logs   []string
+	}
+	Error *struct {
 		Type string
 		Data json.RawMessage
+		Logs []string
 	}
+}
+
+// readable reports whether the clients of the contract can read what an error says: a text that is not empty, or an object.
+func (o outcome) readable() bool {
+	if o.Error == nil {
+		return false
+	}
+	var text string
+	var object map[string]any
+	return json.Unmarshal(o.Error.Data, &text) == nil && text != "" || json.Unmarshal(o.Error.Data, &object) == nil && object != nil
 }
 
 func (g *group) execute(t *testing.T, context, method, args string) outcome {
@@ -275,12 +289,13 @@ func (g *group) output(t *testing.T, context, method, args, want string) {
 	}
 }
 
-// fails executes a method that fails with a FunctionCallError that holds text, and leaves no trace.
+// fails executes a method that fails with a FunctionCallError that says so in words that hold text, and leaves no trace.
 func (g *group) fails(t *testing.T, context, method, args, text string) {
 	t.Helper()
 	before := g.state(t, context)
 	o := g.execute(t, context, method, args)
-	if o.Error == nil || o.Error.Type != "FunctionCallError" || !strings.Contains(string(o.Error.Data), text) {
+	var said string
+	if o.Error == nil || o.Error.Type != "FunctionCallError" || json.Unmarshal(o.Error.Data, &said) != nil || text == "" || !strings.Contains(said, text) {
 		t.Errorf("%s(%s): %+v, want a FunctionCallError with %q", method, args, o, text)
 	}
 	if after := g.state(t, context); after != before {

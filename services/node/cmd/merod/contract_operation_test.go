@@ -54,7 +54,7 @@ func command(t *testing.T, bin string, environ []string, args ...string) (code i
 // ends at its time limit keeps the context busy, so that the others have been accepted and wait when the signal comes.
 func drains(t *testing.T, bin string) {
 	t.Helper()
-	g := newGroup(t, bin, "MEROD_EXECUTION__TIME_LIMIT=3s")
+	g := newGroup(t, bin, "MEROD_EXECUTION__TIME_LIMIT=5s")
 	g.app, _ = g.install(t, "kv-store.wasm", testapp.KVStore)
 	c := g.context(t, g.app).ContextID
 	post := func(body string) <-chan string {
@@ -96,7 +96,7 @@ func drains(t *testing.T, bin string) {
 	}
 	began, ended := time.Now(), make(chan error, 1)
 	go func() { ended <- g.end(syscall.SIGTERM) }()
-	if got := <-loop; !strings.HasPrefix(got, "200 ") || !strings.Contains(got, "ran longer than 3s") {
+	if got := <-loop; !strings.HasPrefix(got, "200 ") || !strings.Contains(got, "ran longer than 5s") {
 		t.Errorf("the loop: %s", got)
 	}
 	if got := <-set; got != `200 OK {"jsonrpc":"2.0","id":1,"result":{"output":null}}` {
@@ -108,7 +108,7 @@ func drains(t *testing.T, bin string) {
 	if got := s.next(); got != "1001 shutting_down" {
 		t.Errorf("WebSocket: %q", got)
 	}
-	if err := <-ended; err != nil || time.Since(began) > 10*time.Second {
+	if err := <-ended; err != nil || time.Since(began) > 30*time.Second {
 		t.Errorf("the node ended after %s: %v", time.Since(began), err)
 	}
 	g.process = startWith(t, g.bin, g.home, g.environ...)
@@ -185,7 +185,7 @@ var operation = []check{
 		if _, text := e.next(); text != `{"type":"close","reason":"shutting_down"}` {
 			t.Errorf("SSE: %s", text)
 		}
-		if err := <-ended; err != nil || time.Since(began) > 10*time.Second {
+		if err := <-ended; err != nil || time.Since(began) > 30*time.Second {
 			t.Errorf("the node ended after %s: %v", time.Since(began), err)
 		}
 		drains(t, g.bin)

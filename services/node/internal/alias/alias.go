@@ -70,6 +70,9 @@ func (s *Service) Create(ctx context.Context, kind Kind, scope id.ID, name strin
 		if err := reachable(ctx, tx, kind, scope, target); err != nil {
 			return err
 		}
+		if err := known(tx, kind, scope, target); err != nil {
+			return err
+		}
 		return tx.AddAlias(store.Alias{Kind: kind, Scope: scope, Name: name, Target: target})
 	}).Wait()
 	if errors.Is(err, store.ErrExists) {
@@ -78,8 +81,28 @@ func (s *Service) Create(ctx context.Context, kind Kind, scope id.ID, name strin
 	return err
 }
 
-// reachable refuses what is in a context of an application that the caller's bindings exclude. A name may be given to
-// what this node does not know: names are notes of the node's users.
+// known refuses a context or an application that is not here. An identity may be one of another node, or a member to be.
+func known(tx *store.Tx, kind Kind, scope, target id.ID) error {
+	var err error
+	what := "Context not found"
+	switch {
+	case kind == Context:
+		_, err = tx.Context(target)
+	case kind == Application:
+		_, err = tx.Application(target)
+		what = "application " + target.String() + " is not installed"
+	case target == id.ID{}:
+		return fault.New(fault.Invalid, "Invalid identity")
+	default:
+		_, err = tx.Context(scope)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return fault.Wrap(err, fault.NotFound, what)
+	}
+	return err
+}
+
+// reachable refuses what is in a context of an application that the caller's bindings exclude.
 func reachable(ctx context.Context, tx *store.Tx, kind Kind, scope, target id.ID) error {
 	var c id.ID
 	switch kind {

@@ -184,7 +184,7 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	app := n.installed(t, "probe.wasm", probe(t))
 	made := n.context(t, app)
 	get := n.getting(t, "admin")
-	lists := []string{"/contexts", "/namespaces", "/groups", "/alias/list/context", "/alias/list/identity/" + made.ContextID, "/contexts/" + made.ContextID + "/storage"}
+	lists := []string{"/contexts", "/namespaces", "/groups", "/alias/list/context", "/alias/list/application", "/alias/list/identity/" + made.ContextID, "/contexts/" + made.ContextID + "/storage"}
 	snapshot := func() string {
 		var all strings.Builder
 		for _, path := range lists {
@@ -194,7 +194,7 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	}
 	before := snapshot()
 	unknown, other := id.ID{7}.String(), id.ID{8}.String()
-	names := strings.NewReplacer("APP", app, "CTX", made.ContextID, "UNKNOWN", unknown, "OTHER", other, "PK", made.MemberPublicKey)
+	names := strings.NewReplacer("APP", app, "CTX", made.ContextID, "UNKNOWN", unknown, "OTHER", other, "PK", made.MemberPublicKey, "ZERO", id.ID{}.String())
 	for _, tt := range []struct {
 		request, body string
 		status        int
@@ -219,10 +219,13 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 		{"DELETE /contexts/x", ``, 400, "Invalid context id"},
 		{"DELETE /contexts/CTX", `{"requester":"x"}`, 400, "Invalid requester"},
 		{"DELETE /contexts/CTX", `{"requester":"OTHER"}`, 403, "may not act as"},
+		{"DELETE /contexts/CTX", `{"requester":"ZERO"}`, 403, "may not act as"},
 		{"DELETE /contexts/UNKNOWN", ``, 404, "Context not found"},
+		{"DELETE /contexts/ZERO", ``, 404, "Context not found"},
 		{"POST /contexts/CTX/application", `{}`, 400, "Invalid application id"},
 		{"PUT /contexts/CTX/application", `{"applicationId":"UNKNOWN"}`, 404, "is not installed"},
 		{"POST /contexts/CTX/application", `{"applicationId":"APP","executorPublicKey":"OTHER"}`, 403, "may not act as"},
+		{"PUT /contexts/CTX/application", `{"applicationId":"APP","executorPublicKey":"ZERO"}`, 403, "may not act as"},
 		{"POST /contexts/CTX/application", `{"applicationId":"APP","migrateMethod":"migrate_fails"}`, 400, `the method call returned an error: "cannot"`},
 		{"POST /contexts/CTX/application", `{"applicationId":"APP","migrateMethod":"migrate_root"}`, 422, "no known layout"},
 		{"POST /contexts/UNKNOWN/application", `{"applicationId":"APP"}`, 404, "Context not found"},
@@ -231,6 +234,8 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 		{"POST /contexts/CTX/capabilities/grant", `{"capabilities":[["PK","All"]]}`, 400, "unknown capability"},
 		{"POST /contexts/CTX/capabilities/revoke", `{"capabilities":[["OTHER","Proxy"]]}`, 400, "no such member"},
 		{"POST /contexts/CTX/capabilities/revoke", `{"capabilities":[["PK","Proxy"]],"signer_id":"OTHER"}`, 403, "may not act as"},
+		{"POST /contexts/CTX/capabilities/grant", `{"capabilities":[["PK","Proxy"]],"signer_id":"ZERO"}`, 403, "may not act as"},
+		{"POST /contexts/CTX/capabilities/revoke", `{"capabilities":[["PK","Proxy"]],"signer_id":"ZERO"}`, 403, "may not act as"},
 		{"GET /contexts/CTX/storage?entries=maybe", ``, 400, "entries is true or false"},
 		{"GET /contexts/CTX/storage?entries=true&space=all", ``, 400, "space is state or private"},
 		{"GET /contexts/CTX/storage?entries=true&from=*", ``, 400, "from is not base64url"},
@@ -248,6 +253,15 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 		{"POST /alias/create/application", `{"alias":"a"}`, 400, "Invalid application id"},
 		{"POST /alias/create/identity/CTX", `{"alias":"a","identity":"x"}`, 400, "Invalid identity"},
 		{"POST /alias/create/identity/x", `{"alias":"a","identity":"PK"}`, 400, "Invalid context id"},
+		{"POST /alias/create/context", `{"alias":"a","contextId":"UNKNOWN"}`, 404, "Context not found"},
+		{"POST /alias/create/application", `{"alias":"a","applicationId":"UNKNOWN"}`, 404, "is not installed"},
+		{"POST /alias/create/identity/UNKNOWN", `{"alias":"a","identity":"PK"}`, 404, "Context not found"},
+		{"POST /alias/create/identity/ZERO", `{"alias":"a","identity":"PK"}`, 404, "Context not found"},
+		{"POST /contexts", `{"applicationId":"APP","protocol":"` + strings.Repeat("p", 65) + `"}`, 400, "protocol is 1 bytes longer"},
+		{"POST /namespaces", `{"applicationId":"UNKNOWN"}`, 404, "is not installed"},
+		{"POST /groups", `{"applicationId":"UNKNOWN","appKey":"` + strings.Repeat("ab", 32) + `"}`, 404, "is not installed"},
+		{"POST /groups", `{"applicationId":"APP","groupId":"` + strings.Repeat("00", 32) + `"}`, 400, "Invalid group_id"},
+		{"POST /groups", `{"applicationId":"APP","appKey":"` + strings.Repeat("00", 32) + `"}`, 400, "Invalid appKey"},
 		{"POST /namespaces", `{}`, 400, "Invalid application id"},
 		{"POST /namespaces", `{"applicationId":"APP","appKey":"x"}`, 400, "Invalid appKey"},
 		{"POST /namespaces", `{"applicationId":"APP","name":"` + strings.Repeat("n", 257) + `"}`, 400, "name is 1 bytes longer"},
@@ -271,6 +285,28 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	}
 	if after := snapshot(); after != before {
 		t.Errorf("something changed:\n%s\n%s", before, after)
+	}
+}
+
+// Older clients read the hash of a context under another name.
+func TestWireProfile_NamesTheHash(t *testing.T) {
+	for profile, names := range map[string][2]string{config.Wire011: {"contextStateHash", "rootHash"}, config.Wire010: {"rootHash", "contextStateHash"}} {
+		n := start(t, t.TempDir(), func(c *config.Config) { c.Server.WireProfile = profile })
+		c := n.context(t, n.installed(t, "probe.wasm", probe(t))).ContextID
+		get := n.getting(t, "admin")
+		one := decoded[map[string]any](t, get("/contexts/"+c))
+		list := decoded[struct{ Contexts []map[string]any }](t, get("/contexts")).Contexts
+		for _, entry := range append(list, one) {
+			if hash, _ := entry[names[0]].(string); len(hash) < 32 {
+				t.Errorf("%s: %v, want %s", profile, entry, names[0])
+			}
+			if _, there := entry[names[1]]; there || entry["id"] != c {
+				t.Errorf("%s: %v, and not %s", profile, entry, names[1])
+			}
+		}
+		if len(list) != 1 {
+			t.Errorf("%s: %v", profile, list)
+		}
 	}
 }
 

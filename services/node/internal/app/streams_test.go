@@ -195,6 +195,8 @@ func TestContract_WebSocket(t *testing.T) {
 	n.told(t, s.next(), one) // node check F55: nothing of the other context
 
 	s.ask(call(two, "n"), `{"id":2,"result":{"output":2}}`)
+	s.ask(call(two, "say"), `{"id":2,"result":{"output":1,"logs":["{}","and more"]}}`)
+	s.ask(call(two, "say_and_trap"), `{"id":2,"error":{"code":-32000,"message":"the guest trapped: unreachable","type":"FunctionCallError","data":"the guest trapped: unreachable","logs":["{}"]}}`)
 	s.ask(call(two, "unknown"), `{"id":2,"error":{"code":-32000,"message":"method \"unknown\" not found","type":"FunctionCallError","data":"method \"unknown\" not found"}}`)
 
 	// The permissions hold on a WebSocket as they do over HTTP, and a binding narrows both.
@@ -332,7 +334,7 @@ func TestContract_SSE(t *testing.T) {
 
 func TestStreams_EndWithTheTokenThatOpenedThem(t *testing.T) {
 	n := start(t, t.TempDir(), nil)
-	soon := time.Now().Add(2 * time.Second)
+	soon := time.Now().Truncate(time.Second).Add(6 * time.Second) // X-Auth-Expires counts seconds
 	s, res := n.upgrade(t, "context:subscribe", soon, nil)
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res.Status)
@@ -379,8 +381,8 @@ func TestStreams_StopWithinTheDrain(t *testing.T) { // node check J84
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("the stop took %s", took)
+	if took := time.Since(began); took > patience || n.log.contains("cut off requests") {
+		t.Errorf("the stop took %s, or ended with the drain", took)
 	}
 	_ = silent.Close()
 }

@@ -14,6 +14,12 @@ const (
 	AuthNone     = "none"     // nobody authenticates
 )
 
+// The values of server.wire_profile.
+const (
+	Wire011 = "0.11"
+	Wire010 = "0.10"
+)
+
 // The values of server.embedded.storage.
 const (
 	StoragePersistent = "persistent"
@@ -59,8 +65,11 @@ type Swarm struct {
 type Server struct {
 	Listen       []string      `koanf:"listen" doc:"multiaddrs of the HTTP listener: /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT"`
 	AuthMode     string        `koanf:"auth_mode" doc:"'proxy': mero-auth and a reverse proxy stand in front; 'embedded': the node authenticates itself; 'none': nobody authenticates"`
+	PathPrefix   string        `koanf:"path_prefix" doc:"serve everything below this path, such as '/node1', and nothing outside of it; NODE_PATH_PREFIX is another name of its variable; empty = no prefix"`
+	WireProfile  string        `koanf:"wire_profile" doc:"'0.11', or '0.10' for clients that read the state hash of a context as 'rootHash'"`
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
+	MaxConns     int           `koanf:"max_connections" doc:"how many connections a listener has open at once, streams included; further ones wait until one is closed; 16 to 1000000"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream, and of an upload, whose token expiry is not known"`
 	TLS          TLS           `koanf:"tls"`
 	Stream       Stream        `koanf:"stream"`
@@ -218,6 +227,7 @@ type Applications struct {
 // Execution bounds the calls of applications.
 type Execution struct {
 	TimeLimit time.Duration `koanf:"time_limit" doc:"longest time of one call of a method"`
+	MaxMemory int64         `koanf:"max_memory" doc:"most bytes that the calls that run hold together in memory, registers and writes; a call that would need more fails"`
 	CacheSize int64         `koanf:"cache_size" doc:"most bytes of compiled modules that are kept on disk, in the directory cache of the node"`
 }
 
@@ -241,7 +251,7 @@ func Defaults() Config {
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
 		Events:    Events{LogMaxEvents: 65536, LogMaxBytes: 64 << 20},
-		Execution: Execution{TimeLimit: 30 * time.Second, CacheSize: 1 << 30},
+		Execution: Execution{TimeLimit: 30 * time.Second, MaxMemory: 2 << 30, CacheSize: 1 << 30},
 		Apps:      Applications{MaxSize: 64 << 20, MaxModuleSize: 20 << 20, DownloadTimeout: 5 * time.Minute},
 		Log:       Log{Level: "info", Format: "json"},
 	}
@@ -251,6 +261,8 @@ func defaultServer() Server {
 	return Server{
 		Listen:       []string{"/ip4/127.0.0.1/tcp/2528", "/ip6/::1/tcp/2528"},
 		AuthMode:     AuthProxy,
+		MaxConns:     20_000,
+		WireProfile:  Wire011,
 		StreamMaxAge: time.Hour,
 		Stream:       Stream{MaxConnections: 10000, MaxPerKey: 2500, MaxSubscriptions: 1000},
 		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 15 << 20},

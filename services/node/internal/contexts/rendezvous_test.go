@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/services/node/internal/id"
-	"github.com/calimero-network/mero-go/services/node/internal/runtime"
 	"github.com/calimero-network/mero-go/services/node/testapp"
 )
 
@@ -41,12 +40,10 @@ func (b *barrier) Read(p []byte) (int, error) {
 // method. With one lock around what executes, or around what an application asks its host, none would.
 func TestExecute_ContextsRunAtTheSameTime(t *testing.T) {
 	const count = 20
-	late := time.NewTimer(30 * time.Second)
+	late := time.NewTimer(2 * time.Minute)
 	defer late.Stop()
 	b := &barrier{want: count, all: make(chan struct{}), late: late.C}
-	limits := runtime.DefaultLimits()
-	limits.Time = time.Minute
-	f := openWith(t, t.TempDir(), limits, b)
+	f := openWith(t, t.TempDir(), setup{limit: 5 * time.Minute, random: b})
 	f.install(other, testapp.KVStore, "3.0.0")
 	var made []id.ID
 	for range count {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
@@ -14,7 +13,6 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/group"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
-	"github.com/calimero-network/mero-go/services/node/internal/runtime"
 )
 
 // The right to make contexts is none to put them into the namespaces of others, and tells nothing about these.
@@ -89,9 +87,7 @@ func (l *lease) Check(context.Context) error {
 
 // A queue of calls before a busy context is no store of rights: what was revoked meanwhile is not executed.
 func TestExecute_RevokedWhileItWaitsForItsTurn(t *testing.T) {
-	limits := runtime.DefaultLimits()
-	limits.Time = time.Minute
-	f := openLimited(t, t.TempDir(), limits)
+	f := openWith(t, t.TempDir(), setup{})
 	c := f.make().Context
 	busy, stop := context.WithCancel(f.ctx)
 	spun := make(chan error, 1)

@@ -183,6 +183,7 @@ func (a *API) fail(c echo.Context, err error) {
 		return
 	}
 	h.Del("ETag")
+	h.Del(echo.HeaderContentType) // of what the handler was about to send
 	h.Set(echo.HeaderCacheControl, "no-store")
 	if reason := fault.ReasonOf(err); reason != "" {
 		h.Set(identity.HeaderError, reason)

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -43,12 +44,16 @@ type Error struct {
 	Message string `json:"message"`
 	Type    string `json:"type"`
 	Data    any    `json:"data"` // never null: clients read into it
+	// Logs are what the application logged before the call failed.
+	Logs []string `json:"logs,omitempty"`
 }
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
 
-func parseError(code int, text string) *Error { return &Error{code, text, "ParseError", text} }
+func parseError(code int, text string) *Error {
+	return &Error{Code: code, Message: text, Type: "ParseError", Data: text}
+}
 
 // Class tells a transport what kind of answer it sends.
 type Class int
@@ -138,7 +143,7 @@ func (h *Handler) batch(ctx context.Context, text []byte) []byte {
 // batch came, or the answers so far fill size bytes.
 func (h *Handler) mayGoOn(ctx context.Context, size int) *Error {
 	if size > maxAnswers {
-		return &Error{codeInternal, "the answers of the batch are too large, ask for the rest again", "InternalError", struct{}{}}
+		return &Error{Code: codeInternal, Message: "the answers of the batch are too large, ask for the rest again", Type: "InternalError", Data: struct{}{}}
 	}
 	err := caller.From(ctx).StillVouched(ctx, h.Now())
 	if err == nil {
@@ -205,7 +210,7 @@ func parse(text []byte) (request, *Error) {
 	r.notification = !there
 	if there {
 		if !validID(id) {
-			return fail("the id is neither text nor number nor null")
+			return fail("the id is neither text nor a whole number of 64 bits nor null")
 		}
 		r.id = id
 	}
@@ -219,8 +224,13 @@ func parse(text []byte) (request, *Error) {
 	return r, nil
 }
 
+// validID accepts text, null and whole numbers of 64 bits without a sign. The text is valid JSON.
 func validID(id json.RawMessage) bool {
-	return string(id) == "null" || id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9'
+	if string(id) == "null" || id[0] == '"' {
+		return true
+	}
+	_, err := strconv.ParseUint(string(id), 10, 64)
+	return err == nil
 }
 
 var (

@@ -1,6 +1,7 @@
 package jsonrpc_test
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
+	"github.com/calimero-network/mero-go/services/node/internal/runtime"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
@@ -27,13 +29,17 @@ func handler(t testing.TB) *jsonrpc.Handler {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Now: time.Now, Log: log})
+	engine, err := runtime.New(t.Context(), runtime.Options{Rand: rand.Reader, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Engine: engine, Now: time.Now, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		m.Close()
-		if err := db.Close(); err != nil {
+		if err := errors.Join(engine.Close(), db.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -42,6 +48,7 @@ func handler(t testing.TB) *jsonrpc.Handler {
 			return err
 		}
 		return errors.Join(tx.AddAlias(store.Alias{Kind: store.ContextAlias, Name: "empty", Target: empty}),
+			tx.AddAlias(store.Alias{Kind: store.IdentityAlias, Scope: empty, Name: "nobody"}),
 			tx.AddAlias(store.Alias{Kind: store.IdentityAlias, Scope: empty, Name: "empty", Target: unknown}))
 	}); err != nil {
 		t.Fatal(err)
@@ -109,7 +116,7 @@ func TestHandle_Protocol(t *testing.T) {
 		"version as a number":  {`{"jsonrpc":2.0,"id":1,"method":"execute"}`, strings.Replace(noRequest, "null", "1", 1) + said(`member jsonrpc is not "2.0"`), jsonrpc.Invalid},
 		"no method":            {`{"jsonrpc":"2.0","id":1}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
 		"method as a number":   {`{"jsonrpc":"2.0","id":1,"method":1}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
-		"id as an object":      {`{"id":{},` + call + `}`, noRequest + said("the id is neither text nor number nor null"), jsonrpc.Invalid},
+		"id as an object":      {`{"id":{},` + call + `}`, noRequest + said("the id is neither text nor a whole number of 64 bits nor null"), jsonrpc.Invalid},
 		"id twice":             {`{"id":1,"id":2,` + call + `}`, noRequest + said("a member occurs twice"), jsonrpc.Invalid},
 		"method twice":         {`{"id":1,"method":"execute",` + call + `}`, noRequest + said("a member occurs twice"), jsonrpc.Invalid},
 		"other case":           {`{"jsonrpc":"2.0","id":1,"Method":"sync_status"}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
@@ -133,9 +140,11 @@ func TestHandle_Protocol(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s", name, class, got, tt.class, tt.want)
 		}
 	}
-	// The bytes of the id come back, not only its value.
-	if got, _ := handle(t, h, "context", `{"id":1e2,`+call+`}`); !strings.Contains(got, `"id":1e2,`) {
-		t.Errorf("the id changed its form: %s", got)
+	// Clients know ids by whole numbers of 64 bits; others would come back as something else in some of them.
+	for _, id := range []string{"1.5", "-1", "1e2", "1.0", "-0", "18446744073709551616"} {
+		if got, class := handle(t, h, "context", `{"id":`+id+`,`+call+`}`); !same(t, got, noRequest+said("the id is neither text nor a whole number of 64 bits nor null")) || class != jsonrpc.Invalid {
+			t.Errorf("id %s: %d %s", id, class, got)
+		}
 	}
 }
 
@@ -158,6 +167,7 @@ func TestExecute_Params(t *testing.T) {
 		"no state":              {`{"contextId":"EMPTY","method":"get","argsJson":null}`, uninitialized},
 		"alias":                 {`{"contextId":"empty","method":"get","argsJson":[1]}`, uninitialized},
 		"executor null":         {`{"contextId":"EMPTY","method":"get","executorPublicKey":null,"substitute":null}`, uninitialized},
+		"the zero context":      {`{"contextId":"ZERO","method":"get"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"context not found","type":"ContextNotFound","data":"context not found"}}`},
 		"unknown context":       {`{"contextId":"UNKNOWN","method":"get"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"context not found","type":"ContextNotFound","data":"context not found"}}`},
 		"init again":            {`{"contextId":"EMPTY","method":"init"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"type":"FunctionCallError",` + said(`method "init" not found`)},
 		"a method of the nodes": {`{"contextId":"EMPTY","method":"__calimero_sync_next"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"type":"FunctionCallError",` + said(`method "__calimero_sync_next" not found`)},
@@ -182,6 +192,7 @@ func TestExecute_RightsOfTheCaller(t *testing.T) {
 		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"set"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"init"}`, refused("EMPTY", "ZERO")},
 		{"admin", `{"contextId":"EMPTY","method":"get","executorPublicKey":"ZERO"}`, refused("EMPTY", "ZERO")},
+		{"admin", `{"contextId":"EMPTY","method":"get","executorPublicKey":"nobody"}`, badParams + said(`executorPublicKey: "nobody" is neither an id nor an alias that the caller may use`)},
 		// The names within a context are for those who may call it.
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","executorPublicKey":"guess"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","substitute":["guess"]}`, refused("EMPTY", "ZERO")},

@@ -27,6 +27,7 @@ const (
 
 type executed struct {
 	Output json.RawMessage `json:"output"` // null if the method returned nothing
+	Logs   []string        `json:"logs,omitempty"`
 }
 
 // execute serves {contextId, method, argsJson?, executorPublicKey?, substitute?}. Context and executor may be aliases.
@@ -61,12 +62,14 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 	c.Input = input
 	result, err := h.Contexts.Execute(ctx, c)
 	if err != nil {
-		return nil, err
+		failed := h.describe(ctx, "execute", err)
+		failed.Logs = result.Logs
+		return nil, failed
 	}
 	if result.Output == nil {
-		return executed{null}, nil
+		result.Output = null
 	}
-	return executed{result.Output}, nil
+	return executed(result), nil
 }
 
 // executor returns the identity that a request names, the zero id if it names none. The names of a context are for
@@ -86,6 +89,9 @@ func (h *Handler) executor(ctx context.Context, c contexts.Call, text string, na
 		return id.ID{}, err
 	}
 	return h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text, func(target id.ID) error {
+		if (target == id.ID{}) { // it would mean any
+			return fault.New(fault.Forbidden, "the zero id is nobody's key")
+		}
 		c.Executor = target
 		return h.Contexts.Admits(ctx, c)
 	})
@@ -241,32 +247,32 @@ func (h *Handler) describe(ctx context.Context, method string, err error) *Error
 		return e
 	}
 	if e, ok := errors.AsType[*contexts.UnauthorizedError](err); ok {
-		return &Error{codeUnauthorized, e.Error(), "Unauthorized", map[string]id.ID{"context_id": e.Context, "public_key": e.PublicKey}}
+		return &Error{Code: codeUnauthorized, Message: e.Error(), Type: "Unauthorized", Data: map[string]id.ID{"context_id": e.Context, "public_key": e.PublicKey}}
 	}
 	if e, ok := errors.AsType[*contexts.NotInstalledError](err); ok {
-		return &Error{codeNotInstalled, e.Error(), "ApplicationNotInstalled", map[string]id.ID{"application_id": e.Application}}
+		return &Error{Code: codeNotInstalled, Message: e.Error(), Type: "ApplicationNotInstalled", Data: map[string]id.ID{"application_id": e.Application}}
 	}
 	if e, ok := errors.AsType[*contexts.CallError](err); ok {
-		return &Error{codeCall, e.Text, "FunctionCallError", e.Text}
+		return &Error{Code: codeCall, Message: e.Text, Type: "FunctionCallError", Data: e.Text}
 	}
 	if e, ok := errors.AsType[*contexts.OutputError](err); ok {
-		return &Error{codeOutput, e.Problem, "SerdeError", map[string]string{"message": e.Problem}}
+		return &Error{Code: codeOutput, Message: e.Problem, Type: "SerdeError", Data: map[string]string{"message": e.Problem}}
 	}
 	if e, ok := errors.AsType[*aliasError](err); ok {
-		return &Error{codeAlias, e.Error(), "AliasResolutionFailed", map[string]string{"alias": e.name}}
+		return &Error{Code: codeAlias, Message: e.Error(), Type: "AliasResolutionFailed", Data: map[string]string{"alias": e.name}}
 	}
 	switch {
 	case fault.CodeOf(err) == fault.Unauthenticated:
-		return &Error{codeUnauthorized, fault.MessageOf(err), "Unauthorized", map[string]id.ID{"context_id": {}, "public_key": {}}}
+		return &Error{Code: codeUnauthorized, Message: fault.MessageOf(err), Type: "Unauthorized", Data: map[string]id.ID{"context_id": {}, "public_key": {}}}
 	case errors.Is(err, contexts.ErrNotFound):
-		return &Error{codeNotFound, "context not found", "ContextNotFound", "context not found"}
+		return &Error{Code: codeNotFound, Message: "context not found", Type: "ContextNotFound", Data: "context not found"}
 	case errors.Is(err, contexts.ErrUninitialized):
-		return &Error{codeUninitialized, "the context has no state yet", "Uninitialized", "uninitialized"}
+		return &Error{Code: codeUninitialized, Message: "the context has no state yet", Type: "Uninitialized", Data: "uninitialized"}
 	}
 	if ctx.Err() == nil {
 		h.Log.ErrorContext(ctx, "a call failed inside the node", "method", method, "error", err)
 	}
-	return &Error{codeInternal, fault.MessageOf(err), "InternalError", struct{}{}}
+	return &Error{Code: codeInternal, Message: fault.MessageOf(err), Type: "InternalError", Data: struct{}{}}
 }
 
 // params reads the parameters of a method and collects what is wrong with them.

@@ -71,9 +71,11 @@ func TestWebSocket_Requests(t *testing.T) { // node check F56
 		{`{"id":7,"method":"nope"}`, `{"id":7,"error":` + parse(`"unknown method \"nope\""`) + `}`},
 		{`{"id":7}`, `{"id":7,"error":` + parse(`"missing method"`) + `}`},
 		{`{"id":7,"method":3}`, `{"id":7,"error":` + parse(`"missing method"`) + `}`},
-		{`{"id":[1],"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a number, a string or null"`) + `}`},
-		{`{"id":true,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a number, a string or null"`) + `}`},
-		{`{"id":"` + strings.Repeat("x", 300) + `","method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a number, a string or null"`) + `}`},
+		{`{"id":[1],"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":1.5,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":-1,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":true,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":"` + strings.Repeat("x", 300) + `","method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
 		{`{"id":7,"method":"subscribe"}`, `{"id":7,"error":` + parse(`"missing params: want contextIds or groupIds"`) + `}`},
 		{`{"id":7,"method":"subscribe","params":["x"]}`, `{"id":7,"error":` + parse(`"missing params: want contextIds or groupIds"`) + `}`},
 		{`{"id":7,"method":"subscribe","params":{"contextIds":["x"]}}`, `{"id":7,"error":` + parse(`"invalid context id: want the base58 form of 32 bytes"`) + `}`},
@@ -168,7 +170,7 @@ func TestWebSocket_ManyCallsAtOnce(t *testing.T) {
 	var running, most atomic.Int64
 	release, pinged := make(chan struct{}), make(chan struct{}, 1)
 	s := start(t, options{
-		config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 2*time.Second },
+		config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 4*time.Second },
 		execute: func(_ context.Context, params json.RawMessage) (any, any) {
 			now := running.Add(1)
 			for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
@@ -375,7 +377,7 @@ func TestWebSocket_EndsACallWithItsConnection(t *testing.T) {
 func TestWebSocket_EndsWithItsToken(t *testing.T) {
 	s := start(t, options{})
 	short := s.key("short", "context:subscribe")
-	short.Expires = s.now().Add(300 * time.Millisecond)
+	short.Expires = s.now().Add(3 * time.Second)
 	s.as("short", short)
 	if got := s.dial("short").closed(); got != "1008 token_expired" {
 		t.Errorf("expired: closed with %q", got)
@@ -423,10 +425,16 @@ func TestWebSocket_SaysGoodbyeAtAStop(t *testing.T) {
 }
 
 func TestWebSocket_PingAndPong(t *testing.T) { // node checks F57, F58
-	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 5*time.Second }})
-	pings := make(chan struct{}, 100)
+	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, time.Minute }})
+	pings := make(chan struct{}, 3)
 	conn := s.dialWith("", &websocket.DialOptions{
-		OnPingReceived: func(context.Context, []byte) bool { pings <- struct{}{}; return true },
+		OnPingReceived: func(context.Context, []byte) bool {
+			select {
+			case pings <- struct{}{}:
+			default: // enough
+			}
+			return true
+		},
 	})
 	ctx := conn.CloseRead(t.Context())
 	for range 3 {
@@ -517,7 +525,7 @@ func TestLimits_OfConnections(t *testing.T) {
 }
 
 func TestWebSocket_SlowClientIsCutAndHoldsNobodyUp(t *testing.T) {
-	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Second }})
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = 5 * time.Second }}) // the quick one has it, too
 	slow, quick := s.dial("key"), s.dial("key")
 	slow.ask(subscribe(ctxA), subscribed(ctxA))
 	quick.ask(subscribe(ctxA), subscribed(ctxA))
