@@ -19,10 +19,7 @@ func (a *API) rpc(c *call) error {
 		return fault.New(fault.UnsupportedMedia, "the body must be application/json")
 	}
 	size := c.Request().ContentLength
-	switch {
-	case size > MaxRPCBody:
-		return &http.MaxBytesError{Limit: MaxRPCBody}
-	case size < 0: // in chunks
+	if size < 0 || size > MaxRPCBody { // in chunks; or too large, which a client learns more surely when that much was read
 		size = MaxRPCBody
 	}
 	give, err := a.RPC.Reserve(c.ctx(), size)

@@ -57,7 +57,13 @@ func (h *Hub) ServeSSE(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer s.sub.Close()
 	// Nobody waits for a client that does not read what it is told last.
-	defer context.AfterFunc(s.ctx, s.hurry)()
+	hurried := make(chan struct{})
+	stop := context.AfterFunc(s.ctx, func() { s.hurry(); close(hurried) })
+	defer func() {
+		if !stop() {
+			<-hurried // the writer is the server's again when this returns
+		}
+	}()
 	s.connect(w.Header(), reconnect)
 	var alive sync.WaitGroup
 	alive.Go(s.keepAlive)
