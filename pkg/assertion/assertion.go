@@ -205,6 +205,17 @@ func (p parsed) timely(now time.Time, leeway, maxTTL time.Duration) error {
 	return nil
 }
 
+// End returns the moment at which an assertion of either version ends. It asks for no signature: only what was verified is
+// worth asking about. What is no assertion ended long ago.
+func End(header string) time.Time {
+	if parts := strings.Split(header, "."); len(parts) == 4 {
+		if seconds, err := strconv.ParseInt(parts[2], 10, 64); err == nil {
+			return time.Unix(seconds, 0)
+		}
+	}
+	return time.Unix(0, 0)
+}
+
 // parsed is an assertion taken apart; nothing of it is trusted yet.
 type parsed struct {
 	kid     string

@@ -365,3 +365,14 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
+
+func TestEnd(t *testing.T) {
+	for header, want := range map[string]int64{
+		"v1.01234567.1800000060.mac": 1_800_000_060, "v2.01234567.1800000061.signature": 1_800_000_061,
+		"": 0, "v1.01234567.x.mac": 0, "v1.01234567.1800000060": 0, "v1.01234567.1800000060.mac.more": 0,
+	} {
+		if got := assertion.End(header); got.Unix() != want {
+			t.Errorf("End(%q) = %v, want %d", header, got, want)
+		}
+	}
+}

@@ -55,7 +55,7 @@ func installCounter(t *testing.T, home string) {
 		if err != nil {
 			return err
 		}
-		info, err := blobs.Put(t.Context(), bytes.NewReader(module), nil)
+		info, err := blobs.Put(t.Context(), bytes.NewReader(module), nil, nil)
 		if err != nil {
 			return err
 		}

@@ -226,7 +226,11 @@ func TestInstall_SSRFToTheNodesOwnNetwork(t *testing.T) {
 	any32 := id.ID{1}.String()
 	for _, url := range []string{internal.URL, strings.Replace(internal.URL, "127.0.0.1", "localhost", 1), "http://169.254.169.254/latest/meta-data/", "http://[::1]/", n.url("/admin-api/health")} {
 		a := post("/install-application", fmt.Sprintf(`{"url":%q,"hash":%q,"metadata":[]}`, url, any32))
-		expect(t, a, 400, `{"error":"the address is not permitted: the host has no address that may be reached"}`)
+		if strings.Contains(url, "localhost") { // a name: what the resolver says of it is the node's own business
+			expect(t, a, 503, `{"error":"the download failed"}`)
+			continue
+		}
+		expect(t, a, 400, `{"error":"the address is not permitted: it is not one of the public internet"}`)
 	}
 	if hit {
 		t.Error("a request got through")

@@ -47,7 +47,7 @@ func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
 	aliases := &alias.Service{Store: api.Store}
 	api.Contexts, api.Aliases = manager, aliases
 	api.Groups = &group.Service{Store: api.Store, Rand: rand.Reader, Now: o.Now}
-	api.RPC = &jsonrpc.Handler{Contexts: manager, Aliases: aliases, Log: o.Log}
+	api.RPC = &jsonrpc.Handler{Contexts: manager, Aliases: aliases, Memory: jsonrpc.NewMemory(), Now: o.Now, Log: o.Log}
 	return nil
 }
 

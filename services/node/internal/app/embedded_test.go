@@ -150,6 +150,37 @@ func TestEmbedded_SilentStreamsEndToo(t *testing.T) {
 	}
 }
 
+// TestEmbedded_RevokedWhileTheBodyDripsIn: a request that came before a revocation and ends after it is not executed, and
+// an upload is not kept.
+func TestEmbedded_RevokedWhileTheBodyDripsIn(t *testing.T) {
+	n, _ := startEmbedded(t)
+	made := n.context(t, n.installed(t, "probe.wasm", probe(t))).ContextID
+	call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"add","argsJson":{}}}`, made)
+	for _, tt := range []struct{ method, target, body string }{
+		{http.MethodPost, "/jsonrpc", call}, {http.MethodPost, "/jsonrpc", "[" + call + "]"},
+		{http.MethodPut, "/admin-api/blobs", "content"}, {http.MethodDelete, "/admin-api/contexts/" + made, `{"requester":null}`},
+	} {
+		token, key := n.client(t, "context", "blob")
+		r := request(t, tt.method, n.url(tt.target), nil)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+token)
+		res := n.drip(t, r, tt.body, func() {
+			if res := n.post(t, http.MethodPost, "/admin/revoke", map[string]any{"client_id": key}); res.StatusCode != http.StatusOK {
+				t.Fatalf("revoke: %s %s", res.Status, res.body)
+			}
+		})
+		if res.StatusCode != http.StatusUnauthorized || res.Header.Get("X-Auth-Error") != "token_revoked" {
+			t.Errorf("%s %s: %s %s", tt.method, tt.target, res.Status, res.body)
+		}
+	}
+	if got := n.execute(t, "admin", made, "n", "{}"); got != result("1") {
+		t.Errorf("%s: something was executed", got)
+	}
+	if res := n.as(t, "", http.MethodGet, "/admin-api/blobs", nil); strings.Contains(res.body, `"size":7`) {
+		t.Errorf("the upload was kept: %s", res.body)
+	}
+}
+
 func TestEmbedded_ExpiredToken(t *testing.T) { // node check G65
 	n, ahead := startEmbedded(t)
 	if res := n.as(t, "", http.MethodGet, "/admin-api/blobs", nil); res.StatusCode != http.StatusOK {

@@ -8,7 +8,7 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/node/internal/", []string{
-		"id", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "bundle", "fetch", "application", "runtime",
+		"id", "quota", "multiaddr", "peer", "caller", "config", "home", "store", "event", "blob", "bundle", "fetch", "application", "runtime",
 		"merkle", "alias", "group", "contexts", "contextstest", "jsonrpc", "health", "metrics", "certificate", "guard", "stream", "httpapi", "app", "cli", "bench",
 	})
 	importtest.Within(t, "pkg/", "services/node/", "services/auth/embed")

@@ -20,6 +20,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/bundle"
 	"github.com/calimero-network/mero-go/services/node/internal/fetch"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/internal/quota"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
@@ -33,6 +34,7 @@ var (
 	ErrTooLarge  = errors.New("the application is too large")
 	ErrPath      = errors.New("the path is not acceptable")
 	ErrNoFile    = errors.New("application file not found")
+	ErrBusy      = errors.New("too many downloads or installations are running, try again")
 )
 
 // Application is one version of an installed application.
@@ -50,8 +52,10 @@ type Service struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	once  sync.Once
-	turns chan struct{} // one place for each installation that runs
+	once sync.Once
+	// The places. What waits for another machine has places of its own for each purpose, so that it can be as slow as it is
+	// allowed to be without holding up anything else; turns are for what this machine does alone.
+	installs, downloads, turns *quota.Pool
 }
 
 // Get returns the version of an application that was installed last, which new contexts get. The error wraps

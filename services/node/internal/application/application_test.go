@@ -520,7 +520,7 @@ func TestUninstall_KeepsUploadedBlobs(t *testing.T) {
 		f := open(t)
 		content := module("m")
 		upload := func() {
-			if _, err := f.Blobs.Put(t.Context(), bytes.NewReader(content), nil); err != nil {
+			if _, err := f.Blobs.Put(t.Context(), bytes.NewReader(content), nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

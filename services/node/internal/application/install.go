@@ -8,10 +8,13 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/bundle"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/internal/quota"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
@@ -27,8 +30,13 @@ var runtimeVersion = func() bundle.Version {
 	return v
 }()
 
-// concurrent is how many installations run at the same time; more wait.
-const concurrent = 4
+// How many downloads of each purpose, and installations of what is here, run at the same time, how many of them are of one
+// key, and how long others wait.
+const (
+	concurrent      = 4
+	concurrentOfKey = 2
+	patience        = 30 * time.Second
+)
 
 // maxABIs bounds the interface descriptions of one application in bytes.
 const maxABIs = 4 * bundle.MaxABI
@@ -51,39 +59,48 @@ func (s *Service) InstallURL(ctx context.Context, raw string, o Options) (Applic
 	if err != nil {
 		return Application{}, err
 	}
-	release, err := s.turn(ctx)
-	if err != nil {
-		return Application{}, err
-	}
-	defer release()
-	body, err := s.Fetch.Get(ctx, u, o.Hash != nil)
-	if err != nil {
-		return Application{}, err
-	}
-	defer func() { _ = body.Close() }()
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
-	return s.install(ctx, body, origin{raw: raw, shown: shown.String(), path: u.Path}, o)
+	from := origin{raw: raw, shown: shown.String(), path: u.Path}
+	return s.install(ctx, from, o, func() (staged *blob.Staged, err error) {
+		s.prepare()
+		err = s.download(ctx, s.installs, u, o.Hash != nil, func(body io.Reader) error {
+			staged, err = s.Blobs.Stage(ctx, body, o.Hash)
+			return err
+		})
+		return staged, err
+	})
 }
 
 // Download keeps what a URL leads to as a blob, with the settings of installations: the same hosts, networks and sizes,
-// and the same few at a time. want, if not nil, is the SHA-256 that the content must have. When it returns nil, the blob
-// is on disk; otherwise nothing has changed. The error wraps one of packages fetch and blob.
-func (s *Service) Download(ctx context.Context, raw string, want *id.ID) (blob.Info, error) {
+// and as few at a time. want, if not nil, is the SHA-256 that the content must have. permit, if not nil, is asked when the
+// content is complete; its error is returned as it is. When it returns nil, the blob is on disk; otherwise nothing has
+// changed. The error wraps [ErrBusy] or one of packages fetch and blob.
+func (s *Service) Download(ctx context.Context, raw string, want *id.ID, permit func() error) (info blob.Info, err error) {
 	u, err := s.Fetch.Parse(raw, want != nil)
 	if err != nil {
 		return blob.Info{}, err
 	}
-	release, err := s.turn(ctx)
+	s.prepare()
+	err = s.download(ctx, s.downloads, u, want != nil, func(body io.Reader) error {
+		info, err = s.Blobs.Put(ctx, body, want, permit)
+		return err
+	})
+	return info, err
+}
+
+// download takes a place among the downloads of a purpose and hands the body over.
+func (s *Service) download(ctx context.Context, places *quota.Pool, u *url.URL, hashed bool, keep func(io.Reader) error) error {
+	leave, err := place(ctx, places)
 	if err != nil {
-		return blob.Info{}, err
+		return err
 	}
-	defer release()
-	body, err := s.Fetch.Get(ctx, u, want != nil)
+	defer leave()
+	body, err := s.Fetch.Get(ctx, u, hashed)
 	if err != nil {
-		return blob.Info{}, err
+		return err
 	}
 	defer func() { _ = body.Close() }()
-	return s.Blobs.Put(ctx, body, want)
+	return keep(body)
 }
 
 // InstallPath installs a bundle or a bare module from a file of this machine, which must be a regular one below one of
@@ -95,24 +112,29 @@ func (s *Service) InstallPath(ctx context.Context, path string, o Options) (Appl
 		return Application{}, err
 	}
 	defer func() { _ = f.Close() }()
-	release, err := s.turn(ctx)
-	if err != nil {
-		return Application{}, err
-	}
-	defer release()
 	source := (&url.URL{Scheme: "file", Path: path}).String()
-	return s.install(ctx, &limited{r: f, left: s.MaxSize}, origin{raw: source, shown: source, path: path}, o)
+	return s.install(ctx, origin{raw: source, shown: source, path: path}, o, func() (*blob.Staged, error) {
+		return s.Blobs.Stage(ctx, &limited{r: f, left: s.MaxSize}, o.Hash)
+	})
 }
 
-// turn waits for one of the few places.
-func (s *Service) turn(ctx context.Context) (release func(), err error) {
-	s.once.Do(func() { s.turns = make(chan struct{}, concurrent) })
-	select {
-	case s.turns <- struct{}{}:
-		return func() { <-s.turns }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// prepare makes the places.
+func (s *Service) prepare() {
+	s.once.Do(func() {
+		for _, p := range []**quota.Pool{&s.installs, &s.downloads} {
+			*p = quota.New(concurrent, concurrentOfKey, patience)
+		}
+		s.turns = quota.New(concurrent, concurrent, patience)
+	})
+}
+
+// place waits for one of a few places.
+func place(ctx context.Context, places *quota.Pool) (leave func(), err error) {
+	leave, err = places.Take(ctx, caller.From(ctx).Key, 1)
+	if errors.Is(err, quota.ErrBusy) {
+		err = ErrBusy
 	}
+	return leave, err
 }
 
 // limited reports [ErrTooLarge] when there is more to read than left.
@@ -136,14 +158,20 @@ type origin struct {
 	path  string // of URL or file; what ends in .mpk must be a bundle
 }
 
-// install is the part of an installation that does not depend on where the file is.
-func (s *Service) install(ctx context.Context, content io.Reader, from origin, o Options) (Application, error) {
-	staged, err := s.Blobs.Stage(ctx, content, o.Hash)
+// install is the part of an installation that does not depend on where the file is. stage gets it here.
+func (s *Service) install(ctx context.Context, from origin, o Options, stage func() (*blob.Staged, error)) (Application, error) {
+	staged, err := stage()
 	if err != nil {
 		return Application{}, err
 	}
 	p := &pending{service: s, contents: []*blob.Staged{staged}, abis: map[string][]byte{}}
 	defer p.discard(ctx)
+	s.prepare()
+	leave, err := place(ctx, s.turns)
+	if err != nil {
+		return Application{}, err
+	}
+	defer leave()
 	p.app = Application{Blob: staged.Info.ID, Size: staged.Info.Size, Source: from.shown, Installed: s.Now().UTC()}
 	isBundle, err := sniff(staged)
 	switch {

@@ -65,7 +65,7 @@ func startManager(t testing.TB, dir string, code []byte) *manager {
 			t.Error(err)
 		}
 	})
-	info, err := blobs.Put(ctx, bytes.NewReader(code), nil)
+	info, err := blobs.Put(ctx, bytes.NewReader(code), nil, nil)
 	try(err)
 	try(db.Update(ctx, func(tx *store.Tx) error {
 		return tx.PutApplication(store.Application{ID: app, Blob: info.ID, Size: info.Size, Wasm: info.ID, Version: "1"}, nil)

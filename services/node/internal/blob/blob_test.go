@@ -62,7 +62,7 @@ func (f *fixture) reopen(t testing.TB) *fixture {
 
 func (f *fixture) put(t testing.TB, content []byte) blob.Info {
 	t.Helper()
-	info, err := f.Put(t.Context(), bytes.NewReader(content), nil)
+	info, err := f.Put(t.Context(), bytes.NewReader(content), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestPut_IDsAndContent(t *testing.T) {
 	total := int64(0)
 	for i, n := range []int{0, 1, 8, blob.ChunkSize - 1, blob.ChunkSize, blob.ChunkSize + 1, 3 * blob.ChunkSize, 3*blob.ChunkSize + 17} {
 		content := random(uint64(i), n)
-		info, err := f.Put(t.Context(), iotest.HalfReader(bytes.NewReader(content)), nil)
+		info, err := f.Put(t.Context(), iotest.HalfReader(bytes.NewReader(content)), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestPut_FailureLeavesNothing(t *testing.T) {
 				return nil
 			})
 		}
-		if _, err := f.Put(tt.ctx, tt.r, tt.want); !errors.Is(err, tt.err) {
+		if _, err := f.Put(tt.ctx, tt.r, tt.want, nil); !errors.Is(err, tt.err) {
 			t.Errorf("%s: Put = %v, want %v", tt.name, err, tt.err)
 		}
 		if got := f.files(t); len(got) > 0 {
@@ -247,7 +247,7 @@ func TestPut_FailureWhileMovingTakesTheChunksBack(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(f.ChunkPath(sha256.Sum256(content[blob.ChunkSize:])), "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Put(t.Context(), bytes.NewReader(content), nil); err == nil {
+	if _, err := f.Put(t.Context(), bytes.NewReader(content), nil, nil); err == nil {
 		t.Fatal("Put succeeded")
 	}
 	if got := f.files(t); len(got) > 0 {
@@ -264,7 +264,7 @@ func TestPut_UncertainIndexIsSettledAtTheNextStart(t *testing.T) {
 		return nil
 	})
 	content := random(1, 100)
-	if _, err := f.Put(t.Context(), bytes.NewReader(content), nil); err == nil {
+	if _, err := f.Put(t.Context(), bytes.NewReader(content), nil, nil); err == nil {
 		t.Fatal("Put succeeded without an index")
 	}
 	if got := f.files(t); len(got) != 2 {
@@ -477,7 +477,7 @@ func TestConcurrentPutAndDeleteOfTheSameContent(t *testing.T) {
 				content := contents[(worker+round)%len(contents)]
 				switch worker % 3 {
 				case 0, 1:
-					if _, err := f.Put(t.Context(), bytes.NewReader(content), nil); err != nil {
+					if _, err := f.Put(t.Context(), bytes.NewReader(content), nil, nil); err != nil {
 						t.Errorf("Put: %v", err)
 					}
 				case 2:
@@ -536,7 +536,7 @@ func TestPut_MemoryDoesNotGrowWithTheBlob(t *testing.T) {
 	f := open(t, t.TempDir(), 0)
 	peak := func(size int64) uint64 {
 		r := &heapReader{size: size}
-		if _, err := f.Put(t.Context(), r, nil); err != nil {
+		if _, err := f.Put(t.Context(), r, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		return r.peak
@@ -656,7 +656,7 @@ func TestCollect_TouchesNothingWhileTheIndexIsUncertain(t *testing.T) {
 		return nil
 	})
 	content := random(1, 100)
-	if _, err := f.Put(t.Context(), bytes.NewReader(content), nil); err == nil {
+	if _, err := f.Put(t.Context(), bytes.NewReader(content), nil, nil); err == nil {
 		t.Fatal("Put succeeded without an index")
 	}
 	if err := f.Collect(t.Context(), int(sum(string(content))[0])); err != nil {

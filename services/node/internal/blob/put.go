@@ -16,13 +16,19 @@ const listName = "chunks"
 
 // Put reads a blob to its end and stores it. When it returns nil, the blob is on disk. want, if not nil, is the
 // SHA-256 that the content must have. The error wraps [ErrMismatch], [ErrTooLarge], [ErrNoSpace], or [ErrContent] and
-// what r returned; then nothing is kept. Memory does not grow with the size but for 32 bytes a chunk.
-func (s *Store) Put(ctx context.Context, r io.Reader, want *id.ID) (Info, error) {
+// what r returned; then nothing is kept. permit, if not nil, is asked when the content is complete; its error ends it too
+// and is returned as it is. Memory does not grow with the size but for 32 bytes a chunk.
+func (s *Store) Put(ctx context.Context, r io.Reader, want *id.ID, permit func() error) (Info, error) {
 	staged, err := s.Stage(ctx, r, want)
 	if err != nil {
 		return Info{}, err
 	}
 	defer staged.Discard(ctx)
+	if permit != nil {
+		if err := permit(); err != nil {
+			return Info{}, err
+		}
+	}
 	return staged.Info, translate(s.Commit(ctx, nil, staged))
 }
 

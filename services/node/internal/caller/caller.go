@@ -15,6 +15,11 @@ type Caller struct {
 	// Expires is when the caller's token ends, and with it every stream that the caller opened. The zero time
 	// means that it is not known; then no stream opens, unless Local.
 	Expires time.Time
+	// Ends is Expires as far as it ends requests: by how much the clocks may differ later, and never before the request
+	// came, since the gate took the token then. What nobody dates ends with Vouched. The zero time: Token knows.
+	Ends time.Time
+	// Vouched is until when the gate's word for the request holds, its assertion. The zero time: there is none.
+	Vouched time.Time
 	// Local is the caller of auth mode none: everything is allowed, and nothing expires.
 	Local bool
 	// Token is what the caller came with in auth mode embedded, where the node learns of revocations; else nil.

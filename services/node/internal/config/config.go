@@ -70,7 +70,7 @@ type Server struct {
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
 	MaxConns     int           `koanf:"max_connections" doc:"how many connections a listener has open at once, streams included; further ones wait until one is closed; 16 to 1000000"`
-	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
+	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream, and of an upload, whose token expiry is not known"`
 	TLS          TLS           `koanf:"tls"`
 	Stream       Stream        `koanf:"stream"`
 	Admin        Surface       `koanf:"admin"`

@@ -44,6 +44,10 @@ func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
 		return Result{}, err
 	}
 	defer s.leave()
+	// The wait for the turn can have been long.
+	if err := caller.From(ctx).StillGood(ctx, m.Now()); err != nil {
+		return Result{}, err
+	}
 	executor, err := s.admit(ctx, c)
 	if err != nil {
 		return Result{}, err

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
@@ -235,12 +237,24 @@ func (g *chosenGroup) write(tx *store.Tx) error {
 	return g.owner.Write(tx)
 }
 
+// The rights of which one is needed to put a context into a group or namespace that is there.
+var (
+	manageGroup     = permission.MustParse("group:manage")
+	manageNamespace = permission.MustParse("namespace:manage")
+)
+
+// groupFor returns the namespace that is to be made for a context, or the group that it is to join. A group belongs to
+// those who manage it, so the right to create contexts does not suffice for it.
 func (m *Manager) groupFor(ctx context.Context, c Creation) (chosenGroup, error) {
 	if c.Group == nil {
 		f, err := group.Found(store.Group{Application: c.Application, Name: c.Name, Created: m.Now().Unix()}, m.Rand)
 		return chosenGroup{Group: f.Group, isNew: true, owner: f}, err
 	}
 	g := chosenGroup{}
+	who, name := caller.From(ctx), group.Format(*c.Group)
+	if !who.MayOn(manageGroup, name) && !who.MayOn(manageNamespace, name) {
+		return g, caller.Denied() // the same whether there is such a group or not
+	}
 	err := m.Store.View(ctx, func(tx *store.Tx) (err error) {
 		g.Group, err = tx.Group(*c.Group)
 		return err
@@ -248,11 +262,15 @@ func (m *Manager) groupFor(ctx context.Context, c Creation) (chosenGroup, error)
 	if errors.Is(err, store.ErrNotFound) {
 		return g, fault.Wrap(err, fault.NotFound, "Group not found")
 	}
+	if err == nil && !who.MayUse(g.Application) {
+		err = caller.Denied()
+	}
 	return g, err
 }
 
-// Delete removes a context with all its records. requester, if not zero, must be an identity of it that this node
-// holds. The caller's right to delete it was checked by the route, but for the bindings.
+// Delete removes a context with all its records, as requester or, if that is zero, as the first identity that the bindings
+// leave to the caller. This node must hold it. The caller's right to delete contexts was checked before, but for the
+// bindings.
 func (m *Manager) Delete(ctx context.Context, c, requester id.ID) error {
 	s, err := m.take(ctx, c)
 	if err != nil {
@@ -287,14 +305,18 @@ func (m *Manager) Delete(ctx context.Context, c, requester id.ID) error {
 	return nil
 }
 
-// mayActAs refuses an application, or an identity, if given, that the caller's bindings exclude, or that this node
-// does not hold.
+// mayActAs refuses an application that the caller's bindings exclude, and an identity that they exclude or that this node
+// does not hold. The zero identity stands for any that is left to the caller: who is bound to one identity gains nothing by
+// naming none.
 func (s *seat) mayActAs(ctx context.Context, identity id.ID) error {
 	who := caller.From(ctx)
 	if !who.MayUse(s.head.Application) {
 		return caller.Denied()
 	}
 	if identity == (id.ID{}) {
+		if !slices.ContainsFunc(s.owned(), func(i id.ID) bool { return who.MayBe(s.id, i) }) {
+			return unauthorized(s.id, identity)
+		}
 		return nil
 	}
 	if m, ok := s.member(identity); !ok || !m.Owned() || !who.MayBe(s.id, identity) {

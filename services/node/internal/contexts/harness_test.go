@@ -134,7 +134,7 @@ func openWith(t testing.TB, dir string, with setup) *fixture {
 // install enters a module as an application.
 func (f *fixture) install(app id.ID, module []byte, version string) {
 	f.t.Helper()
-	info, err := f.blobs.Put(f.ctx, bytes.NewReader(module), nil)
+	info, err := f.blobs.Put(f.ctx, bytes.NewReader(module), nil, nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}

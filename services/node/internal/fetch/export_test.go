@@ -1,7 +1,9 @@
 package fetch
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/netip"
 )
@@ -13,5 +15,12 @@ func Public(addr netip.Addr) bool { return public(addr) }
 func (c *Client) TrustTLS(config *tls.Config) {
 	if t, ok := c.http.Transport.(*http.Transport); ok {
 		t.TLSClientConfig = config
+	}
+}
+
+// Dial replaces what makes connections.
+func (c *Client) Dial(dial func(context.Context, string, string) (net.Conn, error)) {
+	if t, ok := c.http.Transport.(*http.Transport); ok {
+		t.DialContext = dial
 	}
 }

@@ -12,8 +12,8 @@
 //
 // # What is bounded
 //
-// Size, overall time, time to connect and to the first byte, redirects, and the size of the head. The content is
-// nobody's to trust: the caller checks it.
+// Size, overall time, time to connect and to the first byte, redirects, the size of the head, and how slow the server may be:
+// 1 MiB a minute. The content is nobody's to trust: the caller checks it.
 package fetch
 
 import (
@@ -29,6 +29,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -59,6 +60,10 @@ const (
 	maxHead        = 64 << 10
 	connectTimeout = 10 * time.Second
 	headTimeout    = 30 * time.Second
+	// A download must bring minRate bytes a second on average once minRateAfter has passed: one that holds a place for long
+	// has at least much to bring.
+	minRate      = (1 << 20) / 60.0
+	minRateAfter = 30 * time.Second
 	// progressEvery is how far two lines of the log about one download are apart.
 	progressEvery = 5 * time.Second
 )
@@ -183,7 +188,9 @@ func (c *Client) Get(ctx context.Context, u *url.URL, hashed bool) (*Body, error
 		cancel()
 		return nil, err
 	}
-	b := &Body{client: c, ctx: ctx, cancel: cancel, body: res.Body, total: res.ContentLength, source: redacted(u), logged: c.now()}
+	began := c.now()
+	b := &Body{client: c, ctx: ctx, cancel: cancel, body: res.Body, total: res.ContentLength, source: redacted(u), began: began, logged: began}
+	b.watch = time.AfterFunc(minRateAfter, b.judge)
 	switch {
 	case res.StatusCode != http.StatusOK:
 		err = StatusError(res.StatusCode)
@@ -230,7 +237,12 @@ func (c *Client) dial(ctx context.Context, network, hostPort string) (net.Conn, 
 	}
 	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return !public(a) && !within(c.settings.Networks, a) })
 	if len(addrs) == 0 {
-		return nil, fmt.Errorf("%w: the host has no address that may be reached", ErrRefused)
+		if _, err := netip.ParseAddr(host); err == nil {
+			return nil, fmt.Errorf("%w: it is not one of the public internet", ErrRefused)
+		}
+		// The same error as for a name that does not exist, or a server that does not answer: who asks must not learn
+		// which names the node's resolver knows.
+		return nil, fmt.Errorf("%w: the host has no address that may be reached", ErrDownload)
 	}
 	var errs []error
 	dialer := &net.Dialer{Timeout: connectTimeout}
@@ -289,33 +301,52 @@ type Body struct {
 	body   io.ReadCloser
 	source string
 	total  int64 // -1 if the server does not say
-	n      int64
+	n      atomic.Int64
+	began  time.Time
 	logged time.Time
+	watch  *time.Timer
+	slow   atomic.Bool
+}
+
+// judge ends a download that is too slow, also one that a read waits for, and otherwise looks again later.
+func (b *Body) judge() {
+	if b.ctx.Err() != nil {
+		return // it has ended
+	}
+	if took := b.client.now().Sub(b.began); float64(b.n.Load()) < minRate*took.Seconds() {
+		b.slow.Store(true)
+		b.cancel()
+		return
+	}
+	b.watch.Reset(progressEvery)
 }
 
 // Read reads on. Besides io.EOF, errors are those of [Client.Get].
 func (b *Body) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
-	b.n += int64(n)
+	received := b.n.Add(int64(n))
 	limit := b.client.settings.MaxSize
 	switch {
-	case limit > 0 && b.n > limit:
+	case limit > 0 && received > limit:
 		return n, ErrTooLarge
 	case errors.Is(err, io.EOF):
-		b.client.log.InfoContext(b.ctx, "download complete", "source", b.source, "bytes", b.n)
+		b.client.log.InfoContext(b.ctx, "download complete", "source", b.source, "bytes", received)
 		return n, err
+	case err != nil && b.slow.Load():
+		return n, fmt.Errorf("%w: the server sends too slowly: %d bytes since %s", ErrDownload, received, b.began.UTC().Format(time.RFC3339))
 	case err != nil:
 		return n, b.client.failure(b.ctx, err)
 	}
 	if now := b.client.now(); now.Sub(b.logged) >= progressEvery {
 		b.logged = now
-		b.client.log.InfoContext(b.ctx, "download", "source", b.source, "received", b.n, "bytes", b.total)
+		b.client.log.InfoContext(b.ctx, "download", "source", b.source, "received", received, "bytes", b.total)
 	}
 	return n, nil
 }
 
 // Close ends the download.
 func (b *Body) Close() error {
+	b.watch.Stop()
 	b.cancel()
 	return b.body.Close()
 }

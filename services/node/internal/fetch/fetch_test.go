@@ -1,6 +1,7 @@
 package fetch_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/calimero-network/mero-go/services/node/internal/fetch"
@@ -102,12 +104,28 @@ func TestGet_SSRFByName(t *testing.T) {
 	for _, host := range []string{
 		"private.example", "loopback.example", "mapped.example", "metadata.example", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "localhost.",
 	} {
-		if _, err := get(t, c, "http://"+host+port(s)+"/x", false); !errors.Is(err, fetch.ErrRefused) {
-			t.Errorf("%s: %v, want ErrRefused", host, err)
+		if _, err := get(t, c, "http://"+host+port(s)+"/x", false); !failsAsUnknown(err) {
+			t.Errorf("%s: %v, want ErrDownload alone", host, err)
 		}
 	}
 	if n := hits.Load(); n > 0 {
 		t.Errorf("%d requests got through", n)
+	}
+}
+
+// failsAsUnknown reports whether an error is, for those who asked, that for a name which does not exist.
+func failsAsUnknown(err error) bool {
+	return errors.Is(err, fetch.ErrDownload) && !errors.Is(err, fetch.ErrRefused) && !errors.Is(err, fetch.ErrURL)
+}
+
+// Whoever may download must not learn which names the node's own resolver knows.
+func TestGet_ResolverIsNoOracle(t *testing.T) {
+	s, _ := canary(t)
+	c := client(fetch.Settings{PlainHTTP: true}, names{"vault.internal": {"10.0.0.7"}})
+	for _, host := range []string{"vault.internal", "nosuch.internal"} {
+		if _, err := get(t, c, "http://"+host+port(s), false); !failsAsUnknown(err) {
+			t.Errorf("%s: %v, want ErrDownload alone", host, err)
+		}
 	}
 }
 
@@ -123,8 +141,8 @@ func TestGet_SSRFByDNSRebinding(t *testing.T) {
 	}
 	c := fetch.New(fetch.Settings{PlainHTTP: true, Timeout: time.Minute}, rebind, time.Now, slog.New(slog.DiscardHandler))
 	for range 3 {
-		if _, err := get(t, c, "http://rebind.example"+port(s)+"/x", false); !errors.Is(err, fetch.ErrRefused) {
-			t.Errorf("%v, want ErrRefused", err)
+		if _, err := get(t, c, "http://rebind.example"+port(s)+"/x", false); !failsAsUnknown(err) {
+			t.Errorf("%v, want ErrDownload alone", err)
 		}
 	}
 	if asked.Load() != 3 || hits.Load() > 0 {
@@ -164,8 +182,9 @@ func TestGet_SSRFByRedirect(t *testing.T) {
 		"file:///etc/passwd", "gopher://127.0.0.1:25/x", "http://user:password@first.example/",
 	} {
 		to.Store(location)
-		if _, err := get(t, c, "http://first.example"+port(first), false); !errors.Is(err, fetch.ErrRefused) {
-			t.Errorf("to %s: %v, want ErrRefused", location, err)
+		_, err := get(t, c, "http://first.example"+port(first), false)
+		if byName := strings.Contains(location, "inside.example"); errors.Is(err, fetch.ErrRefused) == byName || failsAsUnknown(err) != byName {
+			t.Errorf("to %s: %v", location, err)
 		}
 	}
 	if n := hits.Load(); n > 0 {
@@ -406,4 +425,65 @@ func FuzzPublic(f *testing.F) {
 			}
 		}
 	})
+}
+
+// pipe makes a client's connection lead to a server in memory, so that time is synctest's. serve writes the answer; done is
+// closed when it has returned.
+func pipe(c *fetch.Client, serve func(net.Conn)) (done chan struct{}) {
+	done = make(chan struct{})
+	c.Dial(func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer close(done)
+			defer func() { _ = far.Close() }()
+			if _, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
+				_, _ = io.WriteString(far, "HTTP/1.1 200 OK\r\nContent-Length: 4194304\r\n\r\n")
+				serve(far)
+			}
+		}()
+		return near, nil
+	})
+	return done
+}
+
+// A server that lets its content drip in, or falls silent, does not keep the place of others for the whole time limit.
+func TestGet_SlowServerIsCut(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every time.Duration // a part comes
+		part  int
+		after time.Duration // the download ends, 0: it is complete
+	}{
+		"drips":             {time.Second, 1, 30 * time.Second},
+		"slows down":        {0, 2 << 20, 115 * time.Second}, // half of it at once, then nothing
+		"falls silent":      {0, 0, 30 * time.Second},
+		"slow but steadily": {time.Second, 20 << 10, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := client(fetch.Settings{PlainHTTP: true, Timeout: time.Hour}, names{})
+				done := pipe(c, func(conn net.Conn) {
+					for sent := 0; sent < 4<<20; sent += tt.part {
+						if _, err := conn.Write(make([]byte, tt.part)); err != nil {
+							return
+						}
+						if tt.every == 0 {
+							_, _ = conn.Read(make([]byte, 1)) // until the client has left
+							return
+						}
+						time.Sleep(tt.every)
+					}
+				})
+				began := time.Now()
+				got, err := get(t, c, "http://slow.example/", false)
+				took := time.Since(began)
+				<-done
+				switch {
+				case tt.after == 0 && (err != nil || len(got) != 4<<20):
+					t.Errorf("%d bytes after %s, %v", len(got), took, err)
+				case tt.after != 0 && (!errors.Is(err, fetch.ErrDownload) || !strings.Contains(err.Error(), "too slowly") || took < tt.after || took > tt.after+10*time.Second):
+					t.Errorf("%d bytes after %s, %v; want an end after %s", len(got), took, err, tt.after)
+				}
+			})
+		})
+	}
 }

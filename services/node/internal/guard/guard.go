@@ -143,6 +143,7 @@ func (g *Guard) identify(r *http.Request) (caller.Caller, error) {
 		}
 		// Nobody vouches for X-Auth-Expires here.
 		c.Expires = g.Now().Add(g.StreamMaxAge)
+		c.Ends = c.Expires
 		return c, nil
 	}
 	claim := assertion.Claim{
@@ -158,7 +159,20 @@ func (g *Guard) identify(r *http.Request) (caller.Caller, error) {
 		}
 		c.Expires = time.Unix(seconds, 0)
 	}
+	g.limit(&c, assertion.End(h.assertion))
 	return c, nil
+}
+
+// limit sets the ends of what the caller's request may take. end is that of its assertion.
+func (g *Guard) limit(c *caller.Caller, end time.Time) {
+	c.Vouched = end.Add(g.Leeway)
+	c.Ends = c.Vouched
+	if !c.Expires.IsZero() {
+		c.Ends = c.Expires.Add(g.Leeway)
+		if earliest := g.Now().Add(g.Leeway); c.Ends.Before(earliest) {
+			c.Ends = earliest
+		}
+	}
 }
 
 func refuse(reason string, cause error) error {

@@ -107,6 +107,37 @@ func TestGrantedRequestPasses(t *testing.T) {
 	}
 }
 
+// How long a request may go on is what gate and token say, and the difference that clocks may have.
+func TestGrantedRequestHasAnEnd(t *testing.T) {
+	g := newGate(t)
+	for name, tt := range map[string]struct {
+		expires       string
+		exp           time.Duration // of the assertion
+		vouched, ends time.Duration
+	}{
+		"usual":                      {"1800003600", time.Minute, 90 * time.Second, time.Hour + 30*time.Second},
+		"an old assertion":           {"1800003600", -10 * time.Second, 20 * time.Second, time.Hour + 30*time.Second},
+		"expired by the node's time": {"1799999000", time.Minute, 90 * time.Second, 30 * time.Second},
+		"not dated":                  {"", time.Minute, 90 * time.Second, 90 * time.Second},
+	} {
+		c := claim()
+		c.Expires = tt.expires
+		d, err := g.Decide(arrived(t, blobs, g.headers(c, now.Add(tt.exp))...))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !d.Caller.Vouched.Equal(now.Add(tt.vouched)) || !d.Caller.Ends.Equal(now.Add(tt.ends)) {
+			t.Errorf("%s: vouched for until %v, ends %v; want %v and %v later than %v", name, d.Caller.Vouched, d.Caller.Ends, tt.vouched, tt.ends, now)
+		}
+	}
+	g.Assertions = nil
+	g.AllowedHosts = []string{"node.example.com"}
+	d, err := g.Decide(arrived(t, blobs, "X-Auth-Key: k1", "X-Auth-Permissions: blob"))
+	if err != nil || !d.Caller.Vouched.IsZero() || !d.Caller.Ends.Equal(now.Add(g.StreamMaxAge)) {
+		t.Errorf("without assertions: %+v, %v", d.Caller, err)
+	}
+}
+
 func TestDirectCallWithoutHeaders(t *testing.T) {
 	_, err := newGate(t).Decide(arrived(t, blobs, "Authorization: Bearer a.b.c"))
 	expectDenied(t, err, fault.Unauthenticated, identity.MissingToken)

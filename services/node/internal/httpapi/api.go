@@ -81,6 +81,7 @@ type handler func(c *call) error
 type call struct {
 	echo.Context
 	match route.Match
+	now   func() time.Time
 }
 
 // param returns a parameter of the route's pattern.
@@ -204,7 +205,7 @@ func (a *API) serve(row *route.Row, h handler) echo.HandlerFunc {
 		if match.Row != row {
 			return fmt.Errorf("the router chose %s, the guard %v", row, match.Row)
 		}
-		return h(&call{Context: c, match: match})
+		return h(&call{Context: c, match: match, now: a.Now})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/permission"
@@ -102,7 +103,7 @@ func readInstall(c *call, required string) (installRequest, application.Options,
 		if !who.MayUse(app) {
 			return caller.Denied()
 		}
-		return nil
+		return c.stillGood() // a download takes its time
 	}}
 	if r.Hash != nil && *r.Hash != "" {
 		hash, err := parseID(*r.Hash, "hash")
@@ -276,6 +277,11 @@ var applicationErrors = map[fault.Code][]error{
 func applicationFault(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err // nobody waits for the answer
+	}
+	if errors.Is(err, application.ErrBusy) {
+		busy := fault.Wrap(err, fault.Unavailable, application.ErrBusy.Error())
+		busy.RetryAfter = 30 * time.Second
+		return busy
 	}
 	if status, ok := errors.AsType[fetch.StatusError](err); ok {
 		return fault.Wrap(err, fault.Unavailable, status.Error())

@@ -39,7 +39,8 @@ func (a *API) putBlob(c *call) error {
 	if err := contextInReach(c, query); err != nil {
 		return err
 	}
-	info, err := a.Blobs.Put(c.ctx(), c.Request().Body, want)
+	c.unhurried()
+	info, err := a.Blobs.Put(c.ctx(), c.Request().Body, want, c.stillGood)
 	if err != nil {
 		return blobFault(err)
 	}
@@ -73,7 +74,7 @@ func (a *API) addBlobURL(c *call) error {
 	if err := contextInReach(c, query); err != nil {
 		return err
 	}
-	info, err := a.Apps.Download(c.ctx(), r.URL, want)
+	info, err := a.Apps.Download(c.ctx(), r.URL, want, c.stillGood)
 	if err != nil {
 		return applicationFault(err)
 	}
@@ -99,6 +100,7 @@ func (a *API) addBlobFile(c *call) error {
 	if err != nil {
 		return fault.Wrap(err, fault.UnsupportedMedia, "the body must be multipart/form-data")
 	}
+	c.unhurried()
 	for skipped := int64(0); skipped <= maxBody; {
 		part, err := parts.NextRawPart()
 		if errors.Is(err, io.EOF) {
@@ -115,7 +117,7 @@ func (a *API) addBlobFile(c *call) error {
 			skipped += n + 1 // so that empty parts end too
 			continue
 		}
-		info, err := a.Blobs.Put(c.ctx(), part, want)
+		info, err := a.Blobs.Put(c.ctx(), part, want, c.stillGood)
 		if err != nil {
 			return blobFault(err)
 		}

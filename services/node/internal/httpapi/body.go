@@ -9,13 +9,22 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/strictjson"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 )
 
-// readBody reads a body of up to limit bytes.
+// readBody reads a body of up to limit bytes. The rights of the request were looked at when its head came; once the body is
+// complete, the caller's credential must still be good.
 func readBody(c *call, limit int64) ([]byte, error) {
-	return io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
+	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
+	if err != nil {
+		return nil, err
+	}
+	return text, caller.From(c.ctx()).StillVouched(c.ctx(), c.now())
 }
+
+// stillGood asks whether the caller's token has lasted, for what takes its time before it changes anything.
+func (c *call) stillGood() error { return caller.From(c.ctx()).StillGood(c.ctx(), c.now()) }
 
 // readJSON decodes a body of up to limit bytes into a struct. Members that the struct does not have are ignored.
 func readJSON(c *call, limit int64, v any) error {

@@ -311,7 +311,7 @@ func TestUpload_SilentPeerIsCut(t *testing.T) {
 func TestDownload_SilentReaderIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, out := newAPI(t)
-		info, err := a.Blobs.Put(t.Context(), bytes.NewReader(make([]byte, 1<<20)), nil)
+		info, err := a.Blobs.Put(t.Context(), bytes.NewReader(make([]byte, 1<<20)), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

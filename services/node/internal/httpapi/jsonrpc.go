@@ -18,6 +18,18 @@ func (a *API) rpc(c *call) error {
 	if t := mediaType(c); t != "application/json" && !strings.HasSuffix(t, "+json") {
 		return fault.New(fault.UnsupportedMedia, "the body must be application/json")
 	}
+	size := c.Request().ContentLength
+	switch {
+	case size > MaxRPCBody:
+		return &http.MaxBytesError{Limit: MaxRPCBody}
+	case size < 0: // in chunks
+		size = MaxRPCBody
+	}
+	give, err := a.RPC.Reserve(c.ctx(), size)
+	if err != nil {
+		return err
+	}
+	defer give()
 	body, err := readBody(c, MaxRPCBody)
 	if err != nil {
 		return err

@@ -9,10 +9,12 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// A body may take as long as it needs, but each part of it must come, or be taken, within these times. That lets a
-// slow upload of any size through and still bounds what a silent peer can hold.
+// Each part of a body must come, and each part of an answer be taken, within these times. A body as a whole must come
+// within bodyTime, or else whoever lets it drip in would act long after the rights were looked at. The content of a blob
+// may take as long as it needs (see [call.unhurried]): a slow upload of any size passes, and a silent peer holds nothing.
 const (
 	readProgress  = 30 * time.Second
+	bodyTime      = 60 * time.Second
 	writeProgress = 60 * time.Second
 )
 
@@ -27,7 +29,7 @@ func (a *API) progress(next echo.HandlerFunc) echo.HandlerFunc {
 		if req.ContentLength != 0 {
 			// From the start, because the server itself reads what a handler leaves of a body.
 			_ = rc.SetReadDeadline(a.Now().Add(readProgress)) // a writer without deadlines is a test's
-			req.Body = &progressBody{ReadCloser: req.Body, rc: rc, now: a.Now}
+			req.Body = &progressBody{ReadCloser: req.Body, rc: rc, now: a.Now, end: a.Now().Add(bodyTime)}
 		}
 		c.Response().Writer = &progressWriter{ResponseWriter: w, rc: rc, now: a.Now}
 		return next(c)
@@ -38,11 +40,23 @@ type progressBody struct {
 	io.ReadCloser
 	rc  *http.ResponseController
 	now func() time.Time
+	end time.Time // of the whole body; zero if it has none
+}
+
+// unhurried lets the body of a blob take its time as a whole.
+func (c *call) unhurried() {
+	if b, ok := c.Request().Body.(*progressBody); ok {
+		b.end = time.Time{}
+	}
 }
 
 // Read gives the peer until the deadline for the next part.
 func (b *progressBody) Read(p []byte) (int, error) {
-	_ = b.rc.SetReadDeadline(b.now().Add(readProgress))
+	deadline := b.now().Add(readProgress)
+	if !b.end.IsZero() && b.end.Before(deadline) {
+		deadline = b.end
+	}
+	_ = b.rc.SetReadDeadline(deadline)
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
 		// From here on the connection is only watched for the client's leaving, and silence is no fault.

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"io"
 	"net/http"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
@@ -48,7 +47,7 @@ func (c *call) ownDeadlines() {
 
 // subscription serves POST /sse/subscription.
 func (a *API) subscription(c *call) error {
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxBody))
+	body, err := readBody(c, maxBody)
 	if err != nil {
 		return err
 	}

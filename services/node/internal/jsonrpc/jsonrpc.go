@@ -13,14 +13,21 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
+	"github.com/calimero-network/mero-go/services/node/internal/quota"
 )
 
 // MaxBatch is how many requests a batch may hold.
 const MaxBatch = 50
+
+// maxAnswers is how many bytes of answers a batch may have before its last one.
+const maxAnswers = 32 << 20
 
 // The codes of JSON-RPC 2.0, section 5.1.
 const (
@@ -62,7 +69,10 @@ const (
 type Handler struct {
 	Contexts *contexts.Manager
 	Aliases  *alias.Service
-	Log      *slog.Logger
+	// Memory is shared by the bodies and arguments that are in the node at a time, in bytes.
+	Memory *quota.Pool
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // request is one call. Its id is null if it has none.
@@ -91,7 +101,7 @@ func (h *Handler) Handle(ctx context.Context, text []byte) ([]byte, Class) {
 	if text = bytes.TrimSpace(text); text[0] == '[' {
 		return h.batch(ctx, text), Answered
 	}
-	res, class := h.one(ctx, text)
+	res, class := h.one(ctx, text, nil)
 	if res == nil {
 		return nil, class
 	}
@@ -110,9 +120,17 @@ func (h *Handler) batch(ctx context.Context, text []byte) []byte {
 		return encode(response{ID: null, Error: parseError(codeRequest, "a batch holds at most 50 requests")})
 	}
 	var answers []*response
-	for _, e := range elements {
-		if res, _ := h.one(ctx, e); res != nil {
+	size := 0
+	for i, e := range elements {
+		var problem *Error
+		if i > 0 {
+			problem = h.mayGoOn(ctx, size)
+		}
+		if res, _ := h.one(ctx, e, problem); res != nil {
 			answers = append(answers, res)
+			if done, ok := res.Result.(executed); ok {
+				size += len(done.Output)
+			}
 		}
 	}
 	if answers == nil {
@@ -121,13 +139,29 @@ func (h *Handler) batch(ctx context.Context, text []byte) []byte {
 	return encode(answers)
 }
 
-// one answers a request, with nil if it is a notification.
-func (h *Handler) one(ctx context.Context, text []byte) (*response, Class) {
-	r, problem := parse(text)
-	if problem != nil {
-		return &response{ID: r.id, Error: problem}, Invalid
+// mayGoOn returns why the next request of a batch is not served any more: the caller's credential has ended since the
+// batch came, or the answers so far fill size bytes.
+func (h *Handler) mayGoOn(ctx context.Context, size int) *Error {
+	if size > maxAnswers {
+		return &Error{Code: codeInternal, Message: "the answers of the batch are too large, ask for the rest again", Type: "InternalError", Data: struct{}{}}
 	}
-	result, failed := h.Call(ctx, r.method, r.params)
+	err := caller.From(ctx).StillVouched(ctx, h.Now())
+	if err == nil {
+		return nil
+	}
+	return h.describe(ctx, "batch", err)
+}
+
+// one answers a request, with nil if it is a notification. With a problem it is not served.
+func (h *Handler) one(ctx context.Context, text []byte, problem *Error) (*response, Class) {
+	r, malformed := parse(text)
+	if malformed != nil {
+		return &response{ID: r.id, Error: malformed}, Invalid
+	}
+	result, failed := any(nil), problem
+	if problem == nil {
+		result, failed = h.Call(ctx, r.method, r.params)
+	}
 	switch {
 	case r.notification:
 		return nil, Answered
@@ -204,29 +238,69 @@ var (
 	errTwice  = errors.New("a member occurs twice")
 )
 
-// members returns the members of an object. The text is valid JSON.
+// members returns the members of an object, which are parts of the text: arguments are too large to be copied at each
+// step. The text is valid JSON.
 func members(text []byte) (map[string]json.RawMessage, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+	i := skipSpace(text, 0)
+	if i == len(text) || text[i] != '{' {
 		return nil, errObject
 	}
 	m := map[string]json.RawMessage{}
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
+	for i = skipSpace(text, i+1); text[i] != '}'; {
+		end := valueEnd(text, i)
+		var name string
+		if err := json.Unmarshal(text[i:end], &name); err != nil {
 			return nil, errObject
 		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, errObject
-		}
+		from := skipSpace(text, skipSpace(text, end)+1) // behind the colon
+		end = valueEnd(text, from)
 		if _, twice := m[name]; twice {
 			return nil, errTwice
 		}
-		m[name] = value
+		m[name] = json.RawMessage(text[from:end:end])
+		if i = skipSpace(text, end); text[i] == ',' {
+			i = skipSpace(text, i+1)
+		}
 	}
 	return m, nil
+}
+
+func skipSpace(text []byte, i int) int {
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// valueEnd returns where the value that begins at i of a valid text ends.
+func valueEnd(text []byte, i int) int {
+	for depth := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+			continue
+		case '}', ']':
+			depth--
+		default:
+			if depth == 0 { // a number or a word
+				for i < len(text) && strings.IndexByte(" \t\n\r,:]}", text[i]) < 0 {
+					i++
+				}
+				return i
+			}
+			continue
+		}
+		if depth == 0 {
+			return i + 1
+		}
+	}
+	return i
 }
 
 // encode writes an answer. What is in it can be encoded.

@@ -33,7 +33,7 @@ func handler(t testing.TB) *jsonrpc.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Engine: engine, Log: log})
+	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Engine: engine, Now: time.Now, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func handler(t testing.TB) *jsonrpc.Handler {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return &jsonrpc.Handler{Contexts: m, Aliases: &alias.Service{Store: db}, Log: log}
+	return &jsonrpc.Handler{Contexts: m, Aliases: &alias.Service{Store: db}, Memory: jsonrpc.NewMemory(), Now: time.Now, Log: log}
 }
 
 var (

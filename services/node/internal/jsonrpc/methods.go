@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/internal/quota"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
@@ -51,9 +54,12 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 	if c.Executor, err = h.executor(ctx, c, executor, names); err != nil {
 		return nil, err
 	}
-	if c.Input, err = h.substitute(ctx, c.Context, args, names); err != nil {
+	input, give, err := h.substitute(ctx, c.Context, args, names)
+	if err != nil {
 		return nil, err
 	}
+	defer give()
+	c.Input = input
 	result, err := h.Contexts.Execute(ctx, c)
 	if err != nil {
 		failed := h.describe(ctx, "execute", err)
@@ -114,23 +120,80 @@ type aliasError struct{ name string }
 func (e *aliasError) Error() string { return "alias " + quote(e.name) + " cannot be resolved" }
 
 // substitute puts the ids of identities in the place of {name} in the arguments. What it puts in is not looked at
-// again.
-func (h *Handler) substitute(ctx context.Context, scope id.ID, args []byte, names []string) ([]byte, error) {
+// again. Short names stand for long ids, so the result is measured before it is made, must keep the limit of arguments
+// itself, and counts for the memory of the node until the caller calls give.
+func (h *Handler) substitute(ctx context.Context, scope id.ID, args []byte, names []string) (input []byte, give func(), err error) {
 	if len(names) == 0 {
-		return args, nil
+		return args, func() {}, nil
 	}
 	pairs := make([]string, 0, 2*len(names))
 	for _, name := range names {
 		target, err := h.Aliases.Resolve(ctx, alias.Identity, scope, name)
 		if errors.Is(err, store.ErrNotFound) {
-			return nil, &aliasError{name}
+			return nil, nil, &aliasError{name}
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		pairs = append(pairs, "{"+name+"}", target.String())
 	}
-	return []byte(strings.NewReplacer(pairs...).Replace(string(args))), nil
+	replacer, text := strings.NewReplacer(pairs...), string(args)
+	var size counter
+	if _, err := replacer.WriteString(&size, text); err != nil {
+		return nil, nil, parseError(codeParams, err.Error())
+	}
+	if give, err = h.Reserve(ctx, int64(size)); err != nil {
+		return nil, nil, err
+	}
+	out := bytes.NewBuffer(make([]byte, 0, int(size)))
+	if _, err := replacer.WriteString(out, text); err != nil {
+		give()
+		return nil, nil, err
+	}
+	return out.Bytes(), give, nil
+}
+
+// counter measures what is written to it, up to the limit of arguments.
+type counter int
+
+var errGrown = errors.New("argsJson is larger than 10 MiB with its names substituted")
+
+// Write implements [io.Writer].
+func (n *counter) Write(p []byte) (int, error) { return n.add(len(p)) }
+
+// WriteString implements [io.StringWriter].
+func (n *counter) WriteString(s string) (int, error) { return n.add(len(s)) }
+
+func (n *counter) add(size int) (int, error) {
+	if *n += counter(size); *n > MaxArgs {
+		return 0, errGrown
+	}
+	return size, nil
+}
+
+// FreeBytes is what a body, or arguments, may hold in bytes without counting for the memory of the node: those of usual
+// calls do not wait for large ones.
+const FreeBytes = 64 << 10
+
+// NewMemory returns what the bodies and arguments of a node share, each key a quarter of it.
+func NewMemory() *quota.Pool { return quota.New(128<<20, 32<<20, patience) }
+
+// patience is how long a request waits for memory.
+const patience = 10 * time.Second
+
+// Reserve counts a body of some bytes as being in the node until give is called. The error is a [*fault.Error] of class
+// Unavailable when others hold too much for too long, or that of ctx.
+func (h *Handler) Reserve(ctx context.Context, size int64) (give func(), err error) {
+	if size <= FreeBytes {
+		return func() {}, nil
+	}
+	give, err = h.Memory.Take(ctx, caller.From(ctx).Key, size)
+	if errors.Is(err, quota.ErrBusy) {
+		busy := fault.Wrap(err, fault.Unavailable, "too many large requests are in the node, try again")
+		busy.RetryAfter = patience
+		err = busy
+	}
+	return give, err
 }
 
 type syncStatus struct {
@@ -199,6 +262,8 @@ func (h *Handler) describe(ctx context.Context, method string, err error) *Error
 		return &Error{Code: codeAlias, Message: e.Error(), Type: "AliasResolutionFailed", Data: map[string]string{"alias": e.name}}
 	}
 	switch {
+	case fault.CodeOf(err) == fault.Unauthenticated:
+		return &Error{Code: codeUnauthorized, Message: fault.MessageOf(err), Type: "Unauthorized", Data: map[string]id.ID{"context_id": {}, "public_key": {}}}
 	case errors.Is(err, contexts.ErrNotFound):
 		return &Error{Code: codeNotFound, Message: "context not found", Type: "ContextNotFound", Data: "context not found"}
 	case errors.Is(err, contexts.ErrUninitialized):
@@ -272,6 +337,7 @@ func (p *params) compact(name string) []byte {
 		return []byte("{}")
 	}
 	var b bytes.Buffer
+	b.Grow(len(raw))
 	if err := json.Compact(&b, raw); err != nil {
 		panic(fmt.Sprintf("a member of valid JSON is not valid: %v", err))
 	}

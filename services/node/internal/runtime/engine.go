@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/calimero-network/mero-go/services/node/internal/quota"
 )
 
 // Options configure an [Engine].
@@ -49,8 +51,8 @@ type Engine struct {
 	told atomic.Int64 // the latest time that a guest was told, in Unix nanoseconds
 
 	modules   *modules
-	files     *files        // nil without a directory
-	compiling chan struct{} // holds an element for each module that is being compiled
+	compile   func(context.Context, *instrumented) (*Module, error)
+	compiling *quota.Pool // a place for each module that is being compiled
 	calling   *slots
 
 	memory int64        // how much calls may hold
@@ -58,9 +60,19 @@ type Engine struct {
 
 	mu      sync.Mutex // guards closed against running
 	closed  atomic.Bool
-	done    chan struct{} // closed with the engine
-	running sync.WaitGroup
+	done    chan struct{}  // closed with the engine
+	running sync.WaitGroup // calls
+	loading sync.WaitGroup // modules that are read or compiled
 }
+
+// The places of the compiler. One caller never has both, so that whoever comes with hard modules holds up itself alone.
+const (
+	compilers       = 2
+	compilersOfAKey = 1
+)
+
+// compileGrace is how long Close waits for the compiler, which cannot be interrupted.
+const compileGrace = time.Second
 
 // New makes an engine.
 func New(_ context.Context, o Options) (*Engine, error) {
@@ -73,16 +85,18 @@ func New(_ context.Context, o Options) (*Engine, error) {
 	e := &Engine{
 		limits: o.Limits, rand: o.Rand, now: o.Now,
 		modules:   newModules(orDefault(o.Modules, 64)),
-		compiling: make(chan struct{}, 2),
+		compiling: quota.New(compilers, compilersOfAKey, 0),
 		calling:   newSlots(orDefault(o.Parallel, 256)),
 		memory:    orDefault(o.Memory, 2<<30),
 		done:      make(chan struct{}),
 	}
+	e.compile = func(ctx context.Context, in *instrumented) (*Module, error) { return newModule(ctx, in, e.limits, "") }
 	if o.CacheDir != "" {
-		var err error
-		if e.files, err = openFiles(o.CacheDir, orDefault(o.CacheSize, 1<<30), o.Now); err != nil {
+		files, err := openFiles(o.CacheDir, orDefault(o.CacheSize, 1<<30), o.Now)
+		if err != nil {
 			return nil, err
 		}
+		e.compile = func(ctx context.Context, in *instrumented) (*Module, error) { return files.compile(ctx, in, e.limits) }
 	}
 	return e, nil
 }
@@ -94,7 +108,9 @@ func orDefault[T int | int64](v, otherwise T) T {
 	return v
 }
 
-// Close ends the calls that run, with [ErrClosed], and releases everything. It returns when they have ended.
+// Close ends the calls that run, with [ErrClosed], and releases everything. It returns when they have ended. A module that
+// is being compiled is left alone after a moment: nothing waits for it any more, and what the compiler writes is a file
+// that is either whole or not there.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	if !e.closed.Swap(true) {
@@ -103,19 +119,30 @@ func (e *Engine) Close() error {
 	e.mu.Unlock()
 	e.running.Wait()
 	e.modules.clear()
+	compiled := make(chan struct{})
+	go func() {
+		e.loading.Wait()
+		close(compiled)
+	}()
+	grace := time.NewTimer(compileGrace)
+	defer grace.Stop()
+	select {
+	case <-compiled:
+	case <-grace.C:
+	}
 	return nil
 }
 
 var errClosed = fail(ErrClosed, "the engine is closed")
 
 // begin registers something that Close waits for.
-func (e *Engine) begin() error {
+func (e *Engine) begin(group *sync.WaitGroup) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed.Load() {
 		return errClosed
 	}
-	e.running.Add(1)
+	group.Add(1)
 	return nil
 }
 
@@ -147,7 +174,7 @@ func (e *Engine) Run(ctx context.Context, m *Module, c Call) (Outcome, error) {
 	if err := m.check(c.Method); err != nil {
 		return Outcome{}, err
 	}
-	if err := e.begin(); err != nil {
+	if err := e.begin(&e.running); err != nil {
 		return Outcome{}, err
 	}
 	defer e.running.Done()

@@ -736,7 +736,7 @@ func TestBadModules(t *testing.T) {
 		"deep nesting":     {assemble(t, "func run\n"+strings.Repeat("block\n", 10_000)+strings.Repeat("end\n", 10_000)+"end func"), "the module cannot be read: section 10: more than 10000 blocks are nested"},
 		"complexity":       {assemble(t, "func run\n"+strings.Repeat("loop\nend\n", 5_900)+"end func"), "the module cannot be read: section 10: its functions are too complex to be compiled"},
 		"a huge table":     {assemble(t, "table 131073\nfunc run\nend func"), "the module cannot be read: section 4: a table has more than 131072 elements"},
-		"a huge function":  {assemble(t, "func run\n"+strings.Repeat("nop\n", 1<<20)+"end func"), "the module cannot be read: section 10: a function has more than 1048576 bytes"},
+		"a huge function":  {assemble(t, "func run\n"+strings.Repeat("nop\n", 1<<19)+"end func"), "the module cannot be read: section 10: a function has more than 524288 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := e.Compile(t.Context(), tt.wasm)

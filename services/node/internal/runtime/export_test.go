@@ -73,3 +73,12 @@ func (i *Instance) Close() {
 	i.v.closeBlobs()
 	_ = i.mod.Close(i.v)
 }
+
+// BeforeCompiling has fn called where the compiler would begin.
+func (e *Engine) BeforeCompiling(fn func()) {
+	compile := e.compile
+	e.compile = func(ctx context.Context, in *instrumented) (*Module, error) {
+		fn()
+		return compile(ctx, in)
+	}
+}

@@ -27,6 +27,9 @@ const (
 	// loopBranches is what a loop counts among the branches of a function, with its meter.
 	loopBranches = 3
 
+	// targetsOfABranch is how many targets of a table of branches cost the compiler what a branch does.
+	targetsOfABranch = 8
+
 	extraImports = 2
 	extraGlobals = 2
 )
@@ -37,18 +40,23 @@ const (
 	maxFunctions = 50_000
 	maxLocals    = 50_000 // of a function
 	maxNesting   = 10_000
-	maxBody      = 1 << 20
+	maxBody      = 1 << 19
 	maxGlobals   = 10_000
 	maxTables    = 16
 	maxTableSize = 1 << 17
 	maxElements  = 1 << 18 // of all segments
 	maxSegments  = 100_000
 
-	// The time that the compiler takes for a function grows with the square of its branches, and with the product of
-	// branches and locals. These are some ten and thirty seconds of an otherwise idle core; a large module of a real
-	// application has a tenth.
-	maxSquares  = 300_000_000
-	maxProducts = 20_000_000
+	// What the compiler takes for a function grows with the square of its branches, in time and in memory; with the
+	// product of branches and variables; and with that of branches and the square of the variables, which it sorts out
+	// wherever branches meet. Each of these is about five seconds of an otherwise idle core, for a module; the largest
+	// modules of real compilers that we know have a half, a fifth and a tenth. A compilation cannot be interrupted, so
+	// what is too much must be known before.
+	maxBranches  = 5_000 // of a function: 400 MiB
+	maxSquares   = 50_000_000
+	maxProducts  = 4_000_000
+	maxCubes     = 1_000_000_000
+	maxAllLocals = 2_000_000
 )
 
 // hostModule is the name under which an instrumented module imports everything. The names in it are numbers: those of
@@ -84,10 +92,24 @@ type rewriter struct {
 	globals   int
 	exports   map[string]funcType
 
-	elements          int    // of all segments
-	squares, products uint64 // see maxSquares
+	elements, locals         int    // of all segments, of all functions
+	squares, products, cubes uint64 // see maxSquares
+	mostBranches             uint64 // of a function
 
 	hasMemory, exportsMemory bool
+}
+
+// complexity counts what a function with some branches and variables costs the compiler.
+func (r *rewriter) complexity(branches, variables uint64) {
+	r.mostBranches = max(r.mostBranches, branches)
+	r.squares += branches * branches
+	r.products += branches * variables
+	r.cubes += branches * variables * variables
+}
+
+// tooComplex reports whether compiling the functions so far would take too long.
+func (r *rewriter) tooComplex() bool {
+	return r.mostBranches > maxBranches || r.squares > maxSquares || r.products > maxProducts || r.cubes > maxCubes
 }
 
 // instrument reads a module and adds the meters. The error wraps [ErrBadModule].

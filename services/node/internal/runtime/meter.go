@@ -22,6 +22,10 @@ type function struct {
 
 	// branches is about how many pieces the compiler will cut the function into.
 	branches uint64
+	// targets is how many places its tables of branches lead to.
+	targets uint64
+	// widest is how many values the widest block takes and leaves: they become variables, too.
+	widest int
 }
 
 // loop is an open loop. cost is what its own instructions cost, those of inner loops aside.
@@ -49,11 +53,12 @@ func (f *function) rewrite(params int) []byte {
 		return nil
 	}
 	out := append(make([]byte, 0, len(head)+len(f.code)+128), head...)
+	// Before anything is returned: what a function costs the compiler has nothing to do with what it costs to run.
+	f.branches += f.targets / targetsOfABranch
+	f.r.complexity(f.branches, uint64(locals+params+f.widest)) //nolint:gosec // not negative
 	if f.plain && f.cost <= leafSize {
 		return append(out, f.code...)
 	}
-	f.r.squares += f.branches * f.branches
-	f.r.products += f.branches * uint64(locals+params) //nolint:gosec // not negative
 	frame := int64(frameSize) + localSize*int64(locals+params)
 	out = f.enter(out, frame)
 	out, at := f.meter(out)
@@ -77,6 +82,9 @@ func (f *function) locals() int {
 			f.c.fail(fmt.Errorf("a function has more than %d locals", maxLocals))
 			return 0
 		}
+	}
+	if f.r.locals += int(sum); f.r.locals > maxAllLocals {
+		f.c.fail(fmt.Errorf("its functions have more than %d locals together", maxAllLocals))
 	}
 	return int(sum)
 }
@@ -189,9 +197,10 @@ func (f *function) immediates(op byte) {
 		c.u32()
 	case op == opBrTable:
 		for range c.count() {
-			f.branches++
+			f.targets++
 			c.u32()
 		}
+		f.branches++
 		c.u32()
 	case op == opSelectTyped:
 		for range c.count() {
@@ -234,7 +243,9 @@ func (f *function) skipBlockType() {
 		f.c.valueType()
 	default:
 		f.c.off = from
-		f.r.typeIndex(f.c)
+		if t := f.r.typeIndex(f.c); f.c.err == nil {
+			f.widest = max(f.widest, len(f.r.types[t].params)+len(f.r.types[t].results))
+		}
 	}
 }
 

@@ -324,7 +324,7 @@ func (r *rewriter) codeSection(c *cursor) []byte {
 		}
 		f := function{r: r, c: &cursor{b: body}, blockType: r.blockOf(t)}
 		metered := f.rewrite(len(r.types[t].params))
-		if r.squares > maxSquares || r.products > maxProducts {
+		if r.tooComplex() {
 			f.c.fail(errors.New("its functions are too complex to be compiled"))
 		}
 		if f.c.err != nil {

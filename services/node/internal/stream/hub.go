@@ -19,6 +19,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
+	"github.com/calimero-network/mero-go/services/node/internal/quota"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
@@ -50,7 +51,7 @@ type Hub struct {
 	sessions sessions
 
 	stopping chan struct{} // closed when the node begins to stop
-	large    chan struct{} // a place for each large message that is in memory
+	large    *quota.Pool   // a place for each large message that is in memory
 
 	mu      sync.Mutex
 	closing bool
@@ -91,7 +92,7 @@ func New(c Config, bus *event.Bus, db *store.Store, execute Execute, now func() 
 	h := &Hub{
 		config: c, bus: bus, db: db, execute: execute, now: now, log: log,
 		streams: map[*life]struct{}{}, keys: map[string]int{}, ended: map[Ending]uint64{},
-		stopping: make(chan struct{}), large: make(chan struct{}, maxLarge),
+		stopping: make(chan struct{}), large: quota.New(maxLarge, maxLargeOfKey, 0),
 	}
 	return h, h.sessions.open(db)
 }

@@ -219,7 +219,7 @@ func (s *server) applications() *applications {
 	ctx := caller.With(context.WithoutCancel(s.t.Context()), caller.Caller{Key: "k", Permissions: permission.NewSet([]string{"admin"})})
 	blobs, err := blob.Open(ctx, s.t.TempDir(), s.db, 0, log)
 	try(err)
-	info, err := blobs.Put(ctx, bytes.NewReader(testapp.KVStore), nil)
+	info, err := blobs.Put(ctx, bytes.NewReader(testapp.KVStore), nil, nil)
 	try(err)
 	try(s.db.Update(ctx, func(tx *store.Tx) error {
 		return tx.PutApplication(store.Application{ID: sample, Blob: info.ID, Size: info.Size, Wasm: info.ID, Version: "1"}, nil)

@@ -31,10 +31,11 @@ const (
 	// maxExecutions is how many calls of one WebSocket may run at a time. With more the node stops reading from it.
 	maxExecutions = 16
 	// largeMessage is a size in bytes. Of messages beyond it, maxLarge of all WebSockets together are in memory at a time,
-	// and a client has largeTimeout to send the rest of one.
-	largeMessage = 1 << 20
-	maxLarge     = 16
-	largeTimeout = time.Minute
+	// maxLargeOfKey of those of one key, and a client has largeTimeout to send the rest of one.
+	largeMessage  = 1 << 20
+	maxLarge      = 16
+	maxLargeOfKey = 4
+	largeTimeout  = time.Minute
 )
 
 // CheckHandshake reports what is wrong with a request for a WebSocket (RFC 6455 section 4.2.1), in the order in which a
@@ -173,10 +174,12 @@ func (s *socket) message(from io.Reader) (text []byte, done func(), err error) {
 	if len(text) < largeMessage {
 		return text, func() {}, nil
 	}
-	if !s.enter(s.hub.large, nil) {
+	s.pauses.Add(1)
+	done, err = s.hub.large.Take(s.ctx, s.caller.Key, 1)
+	s.pauses.Add(1)
+	if err != nil {
 		return nil, nil, context.Cause(s.ctx)
 	}
-	done = func() { <-s.hub.large }
 	late := time.AfterFunc(largeTimeout, func() { s.end(errSlow) })
 	defer late.Stop()
 	rest := bytes.NewBuffer(text)
@@ -188,7 +191,7 @@ func (s *socket) message(from io.Reader) (text []byte, done func(), err error) {
 }
 
 // enter waits for a place, without reading: whoever sends more than the node takes is held up by the connection itself.
-// It reports whether it got one before the stream ended or, if that is not nil, stop was closed.
+// It reports whether it got one before the stream ended or stop was closed.
 func (s *socket) enter(places chan<- struct{}, stop <-chan struct{}) bool {
 	select {
 	case <-stop:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -249,8 +250,8 @@ func TestWebSocket_LargeCalls(t *testing.T) {
 	var sent sync.WaitGroup
 	medium := `{"id":1,"method":"execute","params":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`
 	var others []*ws
-	for range clients - 1 {
-		c := s.dial("key")
+	for i := range clients - 1 {
+		c := s.dial(fmt.Sprint("key", i/4))
 		others = append(others, c)
 		sent.Go(func() {
 			if err := c.Write(t.Context(), websocket.MessageText, []byte(medium)); err != nil {
@@ -270,6 +271,29 @@ func TestWebSocket_LargeCalls(t *testing.T) {
 	if n := most.Load(); n != 16 {
 		t.Errorf("%d large messages were in memory at a time, want 16", n)
 	}
+}
+
+// Large messages that drip in over many connections of one key leave room for those of others.
+func TestWebSocket_OneKeyCannotHoldAllLargeMessages(t *testing.T) {
+	called := make(chan struct{}, 1)
+	s := start(t, options{
+		config:  func(c *stream.Config) { c.MaxMessage = 15 << 20 },
+		execute: func(context.Context, json.RawMessage) (any, any) { called <- struct{}{}; return 1, nil },
+	})
+	large := `{"id":1,"method":"execute","params":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`
+	for range 16 {
+		w, err := s.dial("attacker").Writer(t.Context(), websocket.MessageText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, large); err != nil { // without its end
+			t.Fatal(err)
+		}
+	}
+	other := s.dial("innocent")
+	other.send(large)
+	<-called
+	other.expect(`{"id":1,"result":1}`)
 }
 
 // At a stop a client gets the answers to the calls that run, then the close. What it sends after the stop began is not done.
