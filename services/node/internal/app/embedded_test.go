@@ -157,8 +157,10 @@ func TestEmbedded_RevokedWhileTheBodyDripsIn(t *testing.T) {
 	made := n.context(t, n.installed(t, "probe.wasm", probe(t))).ContextID
 	call := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"add","argsJson":{}}}`, made)
 	for _, tt := range []struct{ method, target, body string }{
-		{http.MethodPost, "/jsonrpc", call}, {http.MethodPost, "/jsonrpc", "[" + call + "]"},
-		{http.MethodPut, "/admin-api/blobs", "content"}, {http.MethodDelete, "/admin-api/contexts/" + made, `{"requester":null}`},
+		{http.MethodPost, "/jsonrpc", call},
+		{http.MethodPost, "/jsonrpc", "[" + call + "]"},
+		{http.MethodPut, "/admin-api/blobs", "content"},
+		{http.MethodDelete, "/admin-api/contexts/" + made, `{"requester":null}`},
 	} {
 		token, key := n.client(t, "context", "blob")
 		r := request(t, tt.method, n.url(tt.target), nil)

@@ -166,7 +166,7 @@ func TestBody_DripsForEver(t *testing.T) {
 
 // An upload may last longer than the assertion that it came with, but not longer than its token.
 func TestUpload_LastsLongerThanItsAssertion(t *testing.T) {
-	revoked := error(caller.ErrRevoked)
+	revoked := caller.ErrRevoked
 	form := "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\ncontent\r\n--b--\r\n"
 	for line, body := range map[string]string{"PUT /admin-api/blobs": "content", "POST /blobs/file": form} {
 		for name, tt := range map[string]struct {

@@ -57,7 +57,7 @@ func TestTake_OneKeyCannotHoldEverything(t *testing.T) {
 		second()
 		b()
 		c()
-		for served := 0; served < 10; served++ {
+		for range 10 {
 			synctest.Wait()
 			n := 0
 			for _, got := range more {

@@ -251,7 +251,9 @@ func TestWebSocket_LargeCalls(t *testing.T) {
 	medium := `{"id":1,"method":"execute","params":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`
 	var others []*ws
 	for i := range clients - 1 {
-		c := s.dial(fmt.Sprint("key", i/4))
+		name := fmt.Sprint("key", i/4) // one key may have four
+		s.as(name, s.key(name, "context:subscribe"))
+		c := s.dial(name)
 		others = append(others, c)
 		sent.Go(func() {
 			if err := c.Write(t.Context(), websocket.MessageText, []byte(medium)); err != nil {
@@ -282,7 +284,7 @@ func TestWebSocket_OneKeyCannotHoldAllLargeMessages(t *testing.T) {
 	})
 	large := `{"id":1,"method":"execute","params":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`
 	for range 16 {
-		w, err := s.dial("attacker").Writer(t.Context(), websocket.MessageText)
+		w, err := s.dial("bound").Writer(t.Context(), websocket.MessageText)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +292,7 @@ func TestWebSocket_OneKeyCannotHoldAllLargeMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	other := s.dial("innocent")
+	other := s.dial("other")
 	other.send(large)
 	<-called
 	other.expect(`{"id":1,"result":1}`)
