@@ -17,11 +17,12 @@ ARG COMMIT=unknown
 RUN go -C services/node build -trimpath \
     -ldflags "-s -w -X github.com/calimero-network/mero-go/pkg/buildinfo.Version=$VERSION -X github.com/calimero-network/mero-go/pkg/buildinfo.Commit=$COMMIT" \
     -o /root-fs/usr/local/bin/merod ./cmd/merod
-# A new named volume takes the owner and mode of the directory it is mounted on.
+# merobox starts the images as "root", by this name. A new named volume takes the owner and mode of the directory it is
+# mounted on.
 RUN mkdir -p /root-fs/etc/ssl/certs /root-fs/data /root-fs/link \
     && cp /etc/ssl/certs/ca-certificates.crt /root-fs/etc/ssl/certs/ \
-    && echo 'mero:x:10001:10001:mero:/data:/sbin/nologin' > /root-fs/etc/passwd \
-    && echo 'mero:x:10001:' > /root-fs/etc/group \
+    && printf 'root:x:0:0:root:/:/sbin/nologin\nmero:x:10001:10001:mero:/data:/sbin/nologin\n' > /root-fs/etc/passwd \
+    && printf 'root:x:0:\nmero:x:10001:\n' > /root-fs/etc/group \
     && chmod 0700 /root-fs/data && chmod 0750 /root-fs/link \
     && chown 10001:10001 /root-fs/data /root-fs/link
 

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -37,6 +38,9 @@ func TestKeyForOneMethodOfOneContextAsOneIdentity(t *testing.T) {
 		"a method in another case":            {key, "", "Get", get, one},
 		"a method with a list in its name":    {key, "", "set],context:execute", get, one},
 		"a method that is not there":          {key, "", "missing", get, one},
+		"a method that is the node's":         {key, "", "init", `{}`, one},
+		"another one that is the node's":      {key, "", "__calimero_sync_next", `{}`, one},
+		"the node's in another context":       {key, "", "init", `{}`, two},
 		"no method":                           {key, "", "", get, one},
 		"another context":                     {key, "", "get", get, two},
 		"another context as its own identity": {key, two.Member, "get", get, two},
@@ -75,6 +79,69 @@ func TestKeyForOneMethodOfOneContextAsOneIdentity(t *testing.T) {
 	}
 	if got := ws.ask(t, subscription("", one.ID)); got.Error == nil {
 		t.Error("a key that may only call get subscribes over WebSocket")
+	}
+
+	// Names of contexts, and of who else is in one, tell this key nothing.
+	name := two.name(t)
+	own := one
+	own.ID = one.name(t)
+	if got := own.as(t, key, "", "get", get); got != `"1"` {
+		t.Errorf("get in its context by the name of that: %s", got)
+	}
+	member := "member-" + one.ID[:8]
+	s.call(t, "POST", "/admin-api/alias/create/identity/"+one.ID, s.admin, map[string]string{"alias": member, "identity": two.Member}).want(t, http.StatusOK)
+	hidden(t, s, ws, key, name, two.ID)
+	as := one.execution(member, "get", get)
+	hiddenIn(t, func(message map[string]any) string { return s.rpc(t, key, message) }, as, member, two.Member)
+}
+
+// name gives a context an alias.
+func (r room) name(t *testing.T) string {
+	t.Helper()
+	name := "alias-" + r.ID[:8]
+	r.call(t, "POST", "/admin-api/alias/create/context", r.admin, map[string]any{"name": name, "alias": name, "value": map[string]string{"contextId": r.ID}, "contextId": r.ID}).want(t, http.StatusOK)
+	return name
+}
+
+// rpc posts a message and returns the text of the answer.
+func (a *administered) rpc(t *testing.T, token string, message map[string]any) string {
+	t.Helper()
+	return string(a.call(t, "POST", "/jsonrpc", token, message).want(t, http.StatusOK).body)
+}
+
+// hidden names a context to whoever may not use it, in every message that takes a name.
+func hidden(t *testing.T, s *administered, ws socket, key, name, id string) {
+	t.Helper()
+	post := func(message map[string]any) string { return s.rpc(t, key, message) }
+	overSocket := func(message map[string]any) string { return ws.askText(t, message) }
+	call := room{administered: s, ID: name}.execution("", "get", `{"key":"a"}`)
+	status := map[string]any{"jsonrpc": "2.0", "id": 1, "method": "sync_status", "params": map[string]any{"contextId": name}}
+	hiddenIn(t, post, call, name, id)
+	hiddenIn(t, post, status, name, id)
+	hiddenIn(t, overSocket, call, name, id)
+	hiddenIn(t, overSocket, subscription("", name), name, id)
+	batch := string(s.call(t, "POST", "/jsonrpc", key, []any{call, status}).want(t, http.StatusOK).body)
+	if strings.Contains(batch, id) || strings.Count(batch, name) != 4 { // message and data of both
+		t.Errorf("a batch with the name of another context: %s", batch)
+	}
+}
+
+// hiddenIn sends a message with a name of what the caller may not use: the answer is that for a name that nobody gave, and
+// does not hold the id behind it.
+func hiddenIn(t *testing.T, send func(map[string]any) string, message map[string]any, name, id string) {
+	t.Helper()
+	const unknown = "nosuchname"
+	text, err := json.Marshal(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var guess map[string]any
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), name, unknown)), &guess); err != nil {
+		t.Fatal(err)
+	}
+	got, want := send(message), send(guess)
+	if strings.Contains(got, id) || !strings.Contains(got, `"error"`) || strings.ReplaceAll(got, name, unknown) != want {
+		t.Errorf("%s: %s; and for an unknown name: %s", text, got, want)
 	}
 }
 
@@ -170,15 +237,27 @@ func TestKeyBoundToAContextReachesNoOther(t *testing.T) {
 	s.call(t, "GET", context, s.admin, nil).want(t, http.StatusOK)
 
 	// An admin's alias for the other context leads nowhere else.
-	name := "alias-" + two.ID[:8]
-	s.call(t, "POST", "/admin-api/alias/create/context", s.admin, map[string]any{"name": name, "alias": name, "value": map[string]string{"contextId": two.ID}, "contextId": two.ID}).want(t, http.StatusOK)
 	aliased := two
-	aliased.ID = name
+	aliased.ID = two.name(t)
 	if got := aliased.as(t, s.admin, "", "len", `{}`); got != "0" {
 		t.Errorf("an administrator through an alias: %s", got)
 	}
-	if got := aliased.as(t, key, "", "len", `{}`); !strings.HasPrefix(got, "error ") || got == "error FunctionCallError" {
-		t.Errorf("another context through an alias: %s", got)
+	withAliases := s.token(t, "context["+one.ID+"]", "context", "alias")
+	for _, token := range []string{key, withAliases} {
+		hidden(t, s, s.socket(t, token), token, aliased.ID, two.ID)
+		for _, answer := range []string{"lookup", "delete"} {
+			target := "/admin-api/alias/" + answer + "/context/"
+			got, want := s.call(t, "POST", target+aliased.ID, token, nil).want(t, http.StatusOK), s.call(t, "POST", target+"nosuchname", token, nil).want(t, http.StatusOK)
+			if !bytes.Equal(got.body, want.body) {
+				t.Errorf("%s of another context's name: %s, of none: %s", answer, got.body, want.body)
+			}
+		}
+		if got := s.call(t, "GET", "/admin-api/alias/list/context", token, nil).want(t, http.StatusOK).body; bytes.Contains(got, []byte(aliased.ID)) || bytes.Contains(got, []byte(two.ID)) {
+			t.Errorf("the names of contexts: %s", got)
+		}
+	}
+	if got := aliased.as(t, s.admin, "", "len", `{}`); got != "0" {
+		t.Errorf("an administrator through the alias afterwards: %s", got)
 	}
 	boundStreams(t, key, one, two)
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -59,6 +60,35 @@ func TestScenarioAppOfAnotherOriginSeesWhyItIsRefused(t *testing.T) {
 	readable(t, s.call(t, "GET", "/admin-api/blobs", key, nil, "Origin", appOrigin).want(t, http.StatusOK), "*", "")
 	readable(t, s.call(t, "GET", "/auth/providers", "", nil, "Origin", appOrigin).want(t, http.StatusOK), "*", "")
 	readable(t, s.call(t, "GET", "/admin/keys", "", nil, "Origin", appOrigin).want(t, http.StatusUnauthorized), "*", "")
+}
+
+// What is too large is refused by mero-auth, not by nginx: an app of another origin can read that, too.
+func TestScenarioAppOfAnotherOriginSeesThatItsBodyIsTooLarge(t *testing.T) {
+	t.Parallel()
+	s := scenario(t)
+	tooLarge := func(a answer) {
+		t.Helper()
+		if a.want(t, http.StatusRequestEntityTooLarge); strings.HasPrefix(errorText(a.body), "not the") {
+			t.Errorf("%s: %s", a.what, errorText(a.body))
+		}
+		readable(t, a, "*", "")
+	}
+	tooLarge(s.call(t, "POST", "/auth/token", "", map[string]any{"public_key": strings.Repeat("x", 1<<20)}, "Origin", appOrigin))
+	// Logins are limited in number, these are not.
+	for _, target := range []string{"/admin/keys", "/admin/client-key"} {
+		for _, size := range []int{1 << 20, 8 << 20} {
+			text := strings.Repeat("x", size)
+			tooLarge(s.call(t, "POST", target, s.admin, map[string]any{"name": text}, "Origin", appOrigin))
+
+			head := request("POST "+target+" HTTP/1.1", "Host: "+s.hostOf(t), "Origin: "+appOrigin, "Authorization: Bearer "+s.admin,
+				"Content-Type: application/json", "Transfer-Encoding: chunked")
+			answers := exchange(t, s.hostOf(t), fmt.Appendf(head, "%x\r\n{\"a\":\"%s\"}\r\n0\r\n\r\n", size+8, text))
+			if len(answers) != 1 {
+				t.Fatalf("%d bytes in chunks: answers %v", size, statuses(answers))
+			}
+			tooLarge(answer{what: fmt.Sprintf("POST %s, %d bytes in chunks", target, size), status: answers[0].status, header: answers[0].header, body: answers[0].body})
+		}
+	}
 }
 
 func TestScenarioPreflightGetsTheNodesAnswerAndNoHandler(t *testing.T) {

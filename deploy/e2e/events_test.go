@@ -20,7 +20,7 @@ func TestScenarioStreamsEndWithTheirToken(t *testing.T) {
 	}
 	end := time.Unix(claims(t, p.Access).Expires, 0)
 	short := time.Until(end) < time.Minute // a stack of our own
-	late := time.Now().Add(time.Minute)
+	late := time.Now().Add(2 * time.Minute)
 
 	client := &http.Client{Transport: &http.Transport{}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/sse?token="+p.Access, nil)
@@ -80,7 +80,7 @@ func TestScenarioStreamsEndWithTheirToken(t *testing.T) {
 	if _, err := io.ReadFull(upgraded, frame); err != nil || string(frame) != closing {
 		t.Errorf("WebSocket ends with %q, %v", frame, err)
 	}
-	if now := time.Now(); now.Before(end) || now.After(end.Add(10*time.Second)) {
+	if now := time.Now(); now.Before(end) || now.After(end.Add(30*time.Second)) {
 		t.Errorf("the streams ended at %s, the token at %s", now, end)
 	}
 }

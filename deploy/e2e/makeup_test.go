@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/deploy/e2e/internal/stack"
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // stranger is somebody who has just cloned the repository.
@@ -32,8 +33,7 @@ func clone(t *testing.T) *stranger {
 	if err != nil {
 		t.Fatalf("git clone: %v\n%s", err, out)
 	}
-	port := func() string { return stack.FreeAddr()[len("127.0.0.1:"):] }
-	p := port()
+	p := freeport.Port()
 	u := &stranger{dir: dir, url: "http://localhost:" + p}
 	for _, entry := range os.Environ() {
 		// As from a shell: no settings of ours, and not the flags of a make that may run these tests.
@@ -41,10 +41,10 @@ func clone(t *testing.T) *stranger {
 			u.env = append(u.env, entry)
 		}
 	}
-	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+port(),
-		"MERO_NATIVE_OPS_PORT="+port(), "MERO_NATIVE_NODE_PORT="+port())
+	u.env = append(u.env, "MERO_RUN=native", "MERO_PORT="+p, "MERO_NATIVE_AUTH_PORT="+freeport.Port(),
+		"MERO_NATIVE_OPS_PORT="+freeport.Port(), "MERO_NATIVE_NODE_PORT="+freeport.Port())
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
 		if out, err := u.command(ctx, "make", "down").CombinedOutput(); err != nil {
 			t.Errorf("make down: %v\n%s", err, out)
@@ -91,20 +91,39 @@ func (u *stranger) paste(t *testing.T, lines string, variables ...string) (strin
 	return string(out), set
 }
 
-// readmeLines returns the README's walk-through with curl.
-func readmeLines(t *testing.T, dir string) string {
+// blocks returns the lines of shell of a page, in the order of the page.
+func (u *stranger) blocks(t *testing.T, page string) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	text, err := os.ReadFile(filepath.Join(u.dir, page))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var all []string
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		if strings.Contains(block[1], "curl") && strings.HasPrefix(block[1], "URL=") {
-			return block[1]
+		all = append(all, block[1])
+	}
+	return all
+}
+
+// block returns the first lines of shell of a page that begin so.
+func (u *stranger) block(t *testing.T, page, beginning string) string {
+	t.Helper()
+	for _, block := range u.blocks(t, page) {
+		if strings.HasPrefix(block, beginning) {
+			return block
 		}
 	}
-	t.Fatal("README.md has no block of shell that begins with URL= and calls curl")
+	t.Fatalf("%s has no block of shell that begins with %q", page, beginning)
 	return ""
+}
+
+// replaced is text with old replaced, which must be there.
+func replaced(t *testing.T, text, old, by string) string {
+	t.Helper()
+	if !strings.Contains(text, old) {
+		t.Fatalf("the lines do not hold %q:\n%s", old, text)
+	}
+	return strings.ReplaceAll(text, old, by)
 }
 
 func TestStrangerClonesRunsAndPastes(t *testing.T) {
@@ -116,10 +135,7 @@ func TestStrangerClonesRunsAndPastes(t *testing.T) {
 	u.make(t, "up")
 	t.Logf("make up took %.1f s", time.Since(started).Seconds())
 
-	lines := strings.Replace(readmeLines(t, u.dir), "URL=http://localhost:8080", "URL="+u.url, 1)
-	if !strings.HasPrefix(lines, "URL="+u.url) {
-		t.Fatalf("the README's lines do not begin with the default address:\n%s", lines)
-	}
+	lines := replaced(t, u.block(t, "README.md", "URL="), "URL=http://localhost:8080\n", "URL="+u.url+"\n")
 	out, set := u.paste(t, lines, "ROOT", "APP")
 	for want, times := range map[string]int{
 		`{"data":{"blobs":[]}}`: 1, "Permission denied": 1, "HTTP/1.1 401": 1, "missing_token": 1,
@@ -175,6 +191,76 @@ func TestLinesThatMakeUpPrintsWorkWhenPasted(t *testing.T) {
 	out, _ := u.paste(t, strings.Join(lines, "\n"))
 	if !strings.Contains(out, "HTTP/1.1 200") || !strings.Contains(out, `{"data":{"blobs":[]}}`) {
 		t.Errorf("the lines that make up prints give\n%s", out)
+	}
+}
+
+// The recipes begin where the README ends: a stack that `make up` has started natively, and the account of the README.
+func TestRecipesWorkWhenPasted(t *testing.T) {
+	t.Parallel()
+	u := clone(t)
+	u.make(t, "up")
+	home := t.TempDir() // of the session that the command keeps
+	u.env = append(u.env, "XDG_CONFIG_HOME="+home)
+	password := filepath.Join(home, "password")
+	if err := os.WriteFile(password, []byte("correct horse battery"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Nobody sits at a terminal here, so the password comes from a file.
+	const login, fromFile = "mero-auth token login --user admin", " --password-file "
+	firstLogin := login + fromFile + password + " --bootstrap-secret-file <(make -s bootstrap-secret)"
+	recipe := u.block(t, "docs/recipes.md", ". .mero/env")
+	out, set := u.paste(t, ". .mero/env\n"+firstLogin+"\n"+replaced(t, recipe, login, login+fromFile+password), "TOKEN")
+	if !strings.Contains(out, `{"data":{"blobs":[]}}`) || strings.Count(set["TOKEN"], ".") != 2 || strings.Contains(out, "is no setting") {
+		t.Errorf("the recipe for a machine's token prints\n%s", out)
+	}
+	var host strings.Builder
+	for _, beginning := range []string{". .mero/env               #", "mero-auth secrets rotate --kind all", "mero-auth secrets rotate --kind access,refresh --now", "mero-auth backup auth-"} {
+		for line := range strings.Lines(u.block(t, "docs/recipes.md", beginning)) {
+			if !strings.HasPrefix(line, "docker ") {
+				host.WriteString(strings.Replace(line, "\n", " && echo done || echo failed\n", 1))
+			}
+		}
+	}
+	// A comment would hide what is added behind it.
+	lines := regexp.MustCompile(`(?m)\s+#.*?( && echo done)`).ReplaceAllString(host.String(), "$1")
+	out, _ = u.paste(t, lines)
+	if done := strings.Count(out, "done\n"); done < strings.Count(lines, "mero-auth ") || strings.Contains(out, "failed\n") {
+		t.Errorf("the recipes on the host\n%sprint\n%s", lines, out)
+	}
+	u.make(t, "down")
+	restore := u.block(t, "docs/recipes.md", "systemctl stop mero-auth")
+	restore = regexp.MustCompile(`(?m)^systemctl.*\n`).ReplaceAllString(restore, "")
+	u.paste(t, ". .mero/env\n"+replaced(t, restore, "auth-2026-03-01.backup", "auth-*.backup"))
+	u.make(t, "up")
+	out, _ = u.paste(t, replaced(t, recipe, login, login+fromFile+password))
+	if !strings.Contains(out, `{"data":{"blobs":[]}}`) {
+		t.Errorf("after the restore the recipe for a machine's token prints\n%s", out)
+	}
+}
+
+// The page about the node begins with three ways to run it, which can be pasted one after the other.
+func TestPageOfTheNodeWorksWhenPasted(t *testing.T) {
+	t.Parallel()
+	u := clone(t)
+	addr := freeport.Addr()
+	port := addr[strings.LastIndexByte(addr, ':'):]
+	u.env = append(u.env, "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/"+port[1:], "AUTH_LISTEN_ADDR="+freeport.Addr(), "AUTH_ADMIN_ADDR="+freeport.Addr())
+	lines := "trap 'kill $(jobs -p); wait' EXIT\n" + strings.Join(u.blocks(t, "docs/node.md")[:3], "echo next\n") + "echo next\n" + u.block(t, "docs/node.md", "URL=")
+	out, set := u.paste(t, replaced(t, lines, "localhost:2528", "localhost"+port), "ROOT")
+	parts := strings.Split(out, "next\n")
+	if len(parts) != 4 {
+		t.Fatalf("the pasted lines print\n%s", out)
+	}
+	for i, want := range []string{`"blobs":[{`, `"error":`, "\n", `{"data":{"blobs":[]}}`} {
+		if !strings.Contains(parts[i], want) {
+			t.Errorf("the lines of block %d do not print %s:\n%s", i+1, want, parts[i])
+		}
+	}
+	if !regexp.MustCompile(`(?m)^([0-9A-Z]{4}-){5}[0-9A-Z]{4}$`).MatchString(parts[2]) {
+		t.Errorf("the third block prints no one-time secret:\n%s", parts[2])
+	}
+	if strings.Count(set["ROOT"], ".") != 2 {
+		t.Errorf("the block with the login makes no token:\n%s", out)
 	}
 }
 

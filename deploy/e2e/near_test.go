@@ -74,7 +74,7 @@ type nearLogin struct {
 func (s *site) signNEAR(t *testing.T, account, callbackURL string) nearLogin {
 	t.Helper()
 	var challenge struct{ Challenge, Nonce string }
-	if err := s.call(t, "GET", "/auth/challenge", "", nil).data(&challenge); err != nil {
+	if err := s.call(t, "GET", "/auth/challenge?method=near_wallet", "", nil).data(&challenge); err != nil {
 		t.Fatal(err)
 	}
 	var published struct {

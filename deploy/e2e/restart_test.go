@@ -10,7 +10,7 @@ import (
 
 func TestKillOfMeroAuthUnderNginxLosesNothing(t *testing.T) {
 	t.Parallel()
-	s := loggedIn(t, start(t, stack.Settings{Auth: map[string]string{"AUTH_JWT__ACCESS_TOKEN_EXPIRY": "10"}}))
+	s := loggedIn(t, start(t, stack.Settings{Auth: map[string]string{"AUTH_JWT__ACCESS_TOKEN_EXPIRY": "30"}}))
 	revoked := s.token(t, "blob:list")
 	s.call(t, "POST", "/admin/revoke", revoked, nil).want(t, http.StatusOK)
 	key := s.token(t, "blob:list") // the last answer before the kill

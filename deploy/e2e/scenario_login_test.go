@@ -33,7 +33,7 @@ func (s *site) signIn(t *testing.T, account int) signed {
 		Challenge string `json:"challenge"`
 		Nonce     string `json:"message_nonce"`
 	}
-	if err := s.call(t, "GET", "/auth/challenge", "", nil).data(&challenge); err != nil {
+	if err := s.call(t, "GET", "/auth/challenge?method=eth_wallet", "", nil).data(&challenge); err != nil {
 		t.Fatal(err)
 	}
 	var published struct {

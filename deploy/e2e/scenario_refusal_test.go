@@ -248,7 +248,7 @@ func (s *site) nodeLog(t *testing.T) (log string, ok bool) {
 // atTheNode fails the test unless the node logs the request.
 func (s *site) atTheNode(t *testing.T, a answer) {
 	t.Helper()
-	for range 100 {
+	for range 1000 {
 		log, ok := s.nodeLog(t)
 		if !ok || strings.Contains(log, `"`+a.id+`"`) {
 			return

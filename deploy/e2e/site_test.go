@@ -44,7 +44,7 @@ func siteOf(st *stack.Stack) *site {
 
 func newHTTPClient() *http.Client {
 	return &http.Client{
-		Timeout:       30 * time.Second,
+		Timeout:       2 * time.Minute, // with everything else that this machine does
 		Transport:     &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -67,8 +67,9 @@ type administered struct {
 	shortestErr error
 }
 
-// Access tokens of the scenarios' stack live as short as the configuration allows, so that expired ones can be had.
-const shortExpiry = 10 * time.Second
+// Access tokens of the scenarios' stack live as short as a test can wait for, so that expired ones can be had, and longer
+// than a busy machine needs for the few requests that a test makes with one.
+const shortExpiry = 20 * time.Second
 
 var shared struct {
 	once sync.Once
@@ -87,7 +88,7 @@ func scenario(t *testing.T) *administered {
 }
 
 func openShared() (*administered, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	var s *site
 	secret := os.Getenv(envSecret)

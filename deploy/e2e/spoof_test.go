@@ -157,6 +157,48 @@ func TestAttackSpoofedIdentityNeverArrives(t *testing.T) {
 	})
 }
 
+// TestAttackForeignIdentityNeverArrives sends every header by which some software in front of a service says who calls and
+// from where, one by one and all at once, to both services.
+func TestAttackForeignIdentityNeverArrives(t *testing.T) {
+	t.Parallel()
+	s := recording(t)
+	key := s.token(t, "blob")
+	callers := []identity{s.identityOf(t, key)}
+	attacks := [][]string{nil}
+	for _, name := range foreign {
+		attacks = append(attacks, []string{name + ": root"})
+		attacks[0] = append(attacks[0], name+": root")
+	}
+	for _, lines := range attacks {
+		lines = append([]string{"Host: " + s.hostOf(t), "Connection: close", "Authorization: Bearer " + key}, lines...)
+		for _, target := range []string{"/admin-api/blobs", "/admin/identity"} {
+			for _, a := range exchange(t, s.hostOf(t), request("GET "+target+" HTTP/1.1", lines...)) {
+				if a.status != http.StatusOK {
+					t.Errorf("%s with %q: status %d", target, lines[3:], a.status)
+				}
+			}
+		}
+	}
+	if atNode, identified := checkLinks(t, s.local, callers); identified < len(attacks) {
+		t.Errorf("%d requests reached the node, %d of them with an identity; %d were sent", atNode, identified, len(attacks))
+	}
+	arrived := 0
+	for _, r := range s.local.AuthLink.Requests() {
+		if r.Target != "/admin/identity" {
+			continue
+		}
+		arrived++
+		for _, name := range foreign {
+			if values := r.Values(name); len(values) > 0 {
+				t.Errorf("mero-auth got %s %q", name, values)
+			}
+		}
+	}
+	if arrived < len(attacks) {
+		t.Errorf("%d requests reached mero-auth, %d were sent", arrived, len(attacks))
+	}
+}
+
 // recordedAssertion returns an assertion that nginx has just passed on for the caller.
 func (a *administered) recordedAssertion(t *testing.T, token string) string {
 	t.Helper()

@@ -134,7 +134,7 @@ func TestEventStreamIsNotBuffered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := conn.Write(request("GET "+target+" HTTP/1.1", append(header, "Host: "+s.hostOf(t), "Connection: close")...)); err != nil {
@@ -185,7 +185,7 @@ func TestWebSocketPassesWithTheCallersIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		headers = append(headers, "Host: "+s.hostOf(t), "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",

@@ -26,7 +26,7 @@ func (s *site) dial(t *testing.T, target string, headers ...string) (net.Conn, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(40 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Write(request("GET "+target+" HTTP/1.1", append(headers, "Host: "+s.hostOf(t))...)); err != nil {
@@ -88,6 +88,14 @@ func (s socket) frame(t *testing.T) (byte, []byte) {
 // next reads a text message into a value.
 func (s socket) next(t *testing.T, into any) {
 	t.Helper()
+	if text := s.text(t); json.Unmarshal([]byte(text), into) != nil {
+		t.Fatalf("WebSocket: not JSON: %q", text)
+	}
+}
+
+// text reads a text message.
+func (s socket) text(t *testing.T) string {
+	t.Helper()
 	const text, ping = 0x81, 0x89
 	kind, payload := s.frame(t)
 	for kind == ping {
@@ -96,13 +104,21 @@ func (s socket) next(t *testing.T, into any) {
 	if kind != text {
 		t.Fatalf("WebSocket: frame %#x %q, want a text", kind, payload)
 	}
-	if err := json.Unmarshal(payload, into); err != nil {
-		t.Fatalf("WebSocket: %q: %v", payload, err)
-	}
+	return string(payload)
 }
 
 // ask sends a message and reads the answer.
 func (s socket) ask(t *testing.T, message any) reply {
+	t.Helper()
+	var got reply
+	if text := s.askText(t, message); json.Unmarshal([]byte(text), &got) != nil {
+		t.Fatalf("WebSocket: not JSON: %q", text)
+	}
+	return got
+}
+
+// askText is ask for the text of the answer.
+func (s socket) askText(t *testing.T, message any) string {
 	t.Helper()
 	text, err := json.Marshal(message)
 	if err != nil {
@@ -113,9 +129,7 @@ func (s socket) ask(t *testing.T, message any) reply {
 	if _, err := s.Write(append(frame, text...)); err != nil {
 		t.Fatal(err)
 	}
-	var got reply
-	s.next(t, &got)
-	return got
+	return s.text(t)
 }
 
 // closed reads the close frame and returns its reason; the code is that of a policy (RFC 6455 section 7.4.1).

@@ -34,11 +34,11 @@ start() {
         setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --host "$socket" --pidfile "$dir/docker.pid" \
             "$@" >"$dir/dockerd.log" 2>&1 </dev/null &
     fi
-    local deadline=$((SECONDS + 60))
+    local deadline=$((SECONDS + 180))
     until DOCKER_HOST=$socket docker version >/dev/null 2>&1; do
         if [ $SECONDS -ge $deadline ]; then
             tail -n 5 "$dir/dockerd.log" >&2
-            die "the engine did not answer within 60 s (log: $dir/dockerd.log)"
+            die "the engine did not answer within 180 s (log: $dir/dockerd.log)"
         fi
         sleep 0.3
     done
@@ -47,7 +47,7 @@ start() {
 
 stop() {
     running || return 0
-    local pid deadline=$((SECONDS + 30))
+    local pid deadline=$((SECONDS + 120))
     pid=$(cat "$dir/docker.pid")
     say "stopping the engine in $dir"
     kill "$pid"

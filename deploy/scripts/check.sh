@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Checks everything that needs no test run: format, vet, lint, import order, module files, the builds of each module,
 # shell scripts, the nginx configuration and the compose file. Goes on after a failure and names all of them at the end.
+#
+#   deploy/scripts/check.sh [PART...]      without PART everything
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=deploy/scripts/attempt.sh
+. deploy/scripts/attempt.sh
 export GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0 # one set of compiled packages for all parts, as the images have
 PATH=$PATH:/usr/sbin
 
@@ -21,6 +25,9 @@ linter() {
     echo "installing golangci-lint v$golangci_version into .tools (about two minutes)"
     GOBIN=$PWD/.tools go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$golangci_version"
 }
+
+# Every build tag that adds code. What a tag leaves out is in the build without tags.
+tags=mock,noembed,root,soak
 
 # each COMMAND...: runs COMMAND in every module.
 each() {
@@ -43,15 +50,38 @@ check_format() {
     each "$golangci" fmt --diff
 }
 
-check_vet() { each go vet ./... && go -C services/node vet -tags noembed ./...; }
-
-check_lint() {
-    linter
-    "$golangci" config verify
-    each "$golangci" run
+# tagged: the modules with code behind one of these tags.
+tagged() {
+    local module
+    for module in $(deploy/scripts/modules.sh); do
+        ! grep -rqE --include='*.go' --exclude-dir=node_modules "^//go:build.*\b(${tags//,/|})\b" "$module" || echo "$module"
+    done
 }
 
-# The tests that read the import graph; every imports_test.go holds nothing else.
+# The builds that are run: each tag by itself, and the two kinds of tests that are made with them.
+check_vet() {
+    local module tag ok=0
+    each go vet ./... || ok=1
+    for module in $(tagged); do
+        for tag in mock noembed root soak; do
+            go -C "$module" vet -tags "$tag" ./... || { echo "  in $module with -tags $tag"; ok=1; }
+        done
+    done
+    return "$ok"
+}
+
+check_lint() {
+    local module ok=0
+    linter
+    "$golangci" config verify
+    each "$golangci" run || ok=1
+    for module in $(tagged); do
+        (cd "$module" && "$golangci" run --build-tags "$tags") || { echo "  in $module with --build-tags $tags"; ok=1; }
+    done
+    return "$ok"
+}
+
+# The tests that read what imports what; every imports_test.go holds nothing else.
 check_imports() {
     local file ok=0
     for file in $(git ls-files -co --exclude-standard '*imports_test.go'); do
@@ -68,10 +98,18 @@ check_builds() {
 }
 
 check_scripts() {
-    local script
-    while read -r script; do bash -n "$script"; done < <(git ls-files -co --exclude-standard '*.sh' '.ci/run')
-    command -v shellcheck >/dev/null || { echo "no shellcheck here: left out"; return; }
-    git ls-files -co --exclude-standard '*.sh' '.ci/run' | xargs shellcheck -x -P .
+    local script scripts=() ok=0
+    mapfile -t scripts < <(git ls-files -co --exclude-standard '*.sh' '.ci/run')
+    [ ${#scripts[@]} -gt 0 ] || { echo "no scripts found"; return 1; }
+    for script in "${scripts[@]}"; do
+        bash -n "$script" || ok=1
+    done
+    if command -v shellcheck >/dev/null; then
+        shellcheck -x -P . "${scripts[@]}" || ok=1
+    else
+        echo "no shellcheck here: left out"
+    fi
+    return "$ok"
 }
 
 # The shipped configuration with both sets of addresses, by a real nginx where there is one.
@@ -106,11 +144,18 @@ check_compose() {
     return "$ok"
 }
 
-failed=()
-for part in workspace tidy format vet lint imports builds scripts nginx compose; do
+parts=(workspace tidy format vet lint imports builds scripts nginx compose)
+for part; do
+    [[ " ${parts[*]} " = *" $part "* ]] || { echo "there is no part $part; the parts are: ${parts[*]}" >&2; exit 2; }
+done
+[ $# = 0 ] || parts=("$@")
+
+failed=() code=0
+for part in "${parts[@]}"; do
     printf '== check: %s\n' "$part"
     started=$SECONDS
-    "check_$part" || failed+=("$part")
+    attempt "check_$part"
+    [ "$code" = 0 ] || failed+=("$part")
     [ $((SECONDS - started)) -lt 5 ] || echo "   took $((SECONDS - started)) s"
 done
 [ ${#failed[@]} = 0 ] || { echo "check failed: ${failed[*]}"; exit 1; }

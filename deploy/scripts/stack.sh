@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # What `make up`, `make down` and `make bootstrap-secret` share. Sourced, from the root of the repository.
 #
-# State of the stack, all below .mero/: mode (how it runs), run/ (a record per process), log/, data/ (survives `make
-# down`), nginx/ and nginx-state/.
+# State of the stack, all below .mero/: mode (how it runs), env (for commands beside it), run/ (a record per process), log/,
+# data/ (survives `make down`), nginx/ and nginx-state/.
 
 # shellcheck disable=SC2034 # used by the scripts that source this
 state=.mero
@@ -29,17 +29,46 @@ load_env() {
     health=http://${MERO_BIND/0.0.0.0/127.0.0.1}:$MERO_PORT/admin-api/health
 }
 
-# native_environment exports the settings of the two services for a native run.
+# native_settings prints the settings of the two services in a native run, NAME=VALUE a line. Some paths are relative,
+# because the path of a Unix socket is short: the services run in the root of the repository.
+native_settings() {
+    cat <<EOF
+AUTH_LISTEN_ADDR=127.0.0.1:$MERO_NATIVE_AUTH_PORT
+AUTH_ADMIN_ADDR=127.0.0.1:$MERO_NATIVE_OPS_PORT
+AUTH_PUBLIC_URL=$MERO_PUBLIC_URL
+AUTH_STORAGE__PATH=$state/data/auth
+AUTH_SECRETS__KEY_DIR=$state/data/keys
+AUTH_ASSERTION__KEY_FILE=$state/data/link/assertion.keys
+AUTH_NODE__ENFORCES_PERMISSIONS=true
+AUTH_CORS__ALLOW_ALL_ORIGINS=true
+AUTH_PROVIDERS__USER_PASSWORD=true
+AUTH_PROVIDERS__ETH_WALLET=true
+MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/$MERO_NATIVE_NODE_PORT
+MEROD_SERVER__AUTH_MODE=proxy
+MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=$PWD/$state/data/link/assertion.keys
+EOF
+}
+
+# native_environment exports them.
 native_environment() {
-    export AUTH_LISTEN_ADDR=127.0.0.1:$MERO_NATIVE_AUTH_PORT AUTH_ADMIN_ADDR=127.0.0.1:$MERO_NATIVE_OPS_PORT
-    export AUTH_PUBLIC_URL=$MERO_PUBLIC_URL
-    # Relative, because the path of a Unix socket is short. The services run in the root of the repository.
-    export AUTH_STORAGE__PATH=$state/data/auth AUTH_SECRETS__KEY_DIR=$state/data/keys
-    export AUTH_ASSERTION__KEY_FILE=$state/data/link/assertion.keys
-    export AUTH_NODE__ENFORCES_PERMISSIONS=true AUTH_CORS__ALLOW_ALL_ORIGINS=true
-    export AUTH_PROVIDERS__USER_PASSWORD=true AUTH_PROVIDERS__ETH_WALLET=true
-    export MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/$MERO_NATIVE_NODE_PORT MEROD_SERVER__AUTH_MODE=proxy
-    export MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=$PWD/$state/data/link/assertion.keys
+    local setting
+    while read -r setting; do export "${setting?}"; done < <(native_settings)
+}
+
+# write_env MODE writes what commands beside the running stack need to .mero/env, to be sourced: where the service is, bin/
+# on the PATH, and in a native run the settings of mero-auth.
+write_env() {
+    local name value
+    {
+        printf '# Made by "make up". In a shell in %s:  . %s/env\n' "$PWD" "$state"
+        printf 'export MERO_AUTH_SERVER=%q\n' "$url"
+        # shellcheck disable=SC2016 # for the shell that sources it
+        printf 'export PATH=%q:"$PATH"\n' "$PWD/bin"
+        [ "$1" = native ] || return 0
+        while IFS='=' read -r name value; do
+            case $name in AUTH_*) printf 'export %s=%q\n' "$name" "$value" ;; esac
+        done < <(native_settings)
+    } >"$state/env"
 }
 
 # find_compose sets compose to the command of Docker Compose when a Docker engine answers.

@@ -68,11 +68,11 @@ up_native() {
     native_environment
 
     start mero-auth "$MERO_NATIVE_AUTH_PORT" MERO_NATIVE_AUTH_PORT bin/mero-auth -- "$PWD/bin/mero-auth"
-    wait_for mero-auth 30 "$state/log/mero-auth.log" bin/mero-auth healthcheck
+    wait_for mero-auth 120 "$state/log/mero-auth.log" bin/mero-auth healthcheck
 
     local merod=("$PWD/bin/merod" --home "$PWD/$state/data" --node node)
     start merod "$MERO_NATIVE_NODE_PORT" MERO_NATIVE_NODE_PORT bin/merod -- "${merod[@]}" run --init
-    wait_for merod 30 "$state/log/merod.log" "${merod[@]}" healthcheck
+    wait_for merod 120 "$state/log/merod.log" "${merod[@]}" healthcheck
 
     cp nginx/mero.conf "$state/nginx/mero.conf"
     sed "s/127\.0\.0\.1:3001/127.0.0.1:$MERO_NATIVE_AUTH_PORT/; s/127\.0\.0\.1:2528/127.0.0.1:$MERO_NATIVE_NODE_PORT/" \
@@ -80,7 +80,7 @@ up_native() {
     sed "s/127\.0\.0\.1:8080/$MERO_BIND:$MERO_PORT/" nginx/listen.native.conf >"$state/nginx/listen.conf"
     start nginx "$MERO_PORT" MERO_PORT "$state"/nginx/*.conf -- \
         nginx -e stderr -p "$PWD/$state/nginx-state/" -c "$PWD/$state/nginx/mero.conf"
-    wait_for nginx 15 "$state/log/nginx.log" curl -fsS -m 5 "$health"
+    wait_for nginx 60 "$state/log/nginx.log" curl -fsS -m 5 "$health"
 }
 
 up_compose() {
@@ -129,6 +129,7 @@ ROOT=\$(curl -sS $url/auth/token $json -d '{"auth_method":"user_password","publi
 APP=\$(curl -sS $url/admin/client-key -H "Authorization: Bearer \$ROOT" $json -d '{"context_id":"","context_identity":"","permissions":["blob:list"]}' | $token)
 curl -i $url/admin-api/blobs -H "Authorization: Bearer \$APP"
 
+Commands of mero-auth (docs/recipes.md) find it after:  . $state/env
 Stop it with "make down"; the data stays until "make clean".
 EOF
 }
@@ -150,4 +151,5 @@ native,*traefik,*) die "Traefik is started by Docker Compose only; natively the 
 esac
 echo "$mode" >"$state/mode"
 "up_$mode"
+write_env "$mode"
 next_steps

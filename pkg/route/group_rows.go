@@ -20,6 +20,7 @@ var groupRows = []Row{
 	readGroup("/subgroups", "groups.subgroups"),
 	readGroup("/member-devices", "groups.member-devices"),
 	writeGroup("PUT", "/alias", "groups.alias"),
+	groupAlias("PUT", "/aliases", "PUT", "/alias"),
 	readGroup("/metadata", "groups.metadata.get"),
 	writeGroup("PUT", "/metadata", "groups.metadata.put"),
 	readGroup("/signing-key", "groups.signing-key.get"),

@@ -14,7 +14,7 @@ import (
 )
 
 // stopWithin is how long a process may take to end after SIGTERM before it is killed, which is an error.
-const stopWithin = 20 * time.Second
+const stopWithin = time.Minute
 
 // Process is a program that runs in the background. Set the exported fields, then call Start.
 type Process struct {
@@ -150,7 +150,7 @@ func (p *Process) tail() string {
 // accepts waits for a listener at addr.
 func accepts(addr string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // Relay passes TCP connections on, byte for byte, and keeps the requests that went through.
@@ -63,7 +65,7 @@ func (r Request) Head() string {
 
 // NewRelay starts a relay to target.
 func NewRelay(target string) (*Relay, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", FreeAddr())
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", freeport.Addr())
 	if err != nil {
 		return nil, err
 	}

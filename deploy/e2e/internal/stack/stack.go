@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // Programs are the paths of what a stack consists of.
@@ -61,7 +63,7 @@ type Stack struct {
 }
 
 // readyWithin is how long a service may take to become healthy on a machine that is busy with other tests.
-const readyWithin = 30 * time.Second
+const readyWithin = 2 * time.Minute
 
 // Start starts a stack in dir, which must have a short path (Unix sockets), and waits until it is healthy.
 func Start(ctx context.Context, p Programs, dir string, s Settings) (*Stack, error) {
@@ -76,7 +78,7 @@ func Start(ctx context.Context, p Programs, dir string, s Settings) (*Stack, err
 }
 
 func (st *Stack) start(ctx context.Context, p Programs, s Settings) error {
-	st.Addr = FreeAddr()
+	st.Addr = freeport.Addr()
 	st.URL = "http://localhost" + st.Addr[strings.LastIndexByte(st.Addr, ':'):]
 	st.AuthAddr, st.NodeAddr = s.AuthAddr, s.NodeAddr
 	if err := os.MkdirAll(filepath.Dir(st.KeyFile()), 0o700); err != nil {
@@ -110,8 +112,8 @@ func (st *Stack) start(ctx context.Context, p Programs, s Settings) error {
 
 // startAuth starts mero-auth with the environment that `make up` gives it.
 func (st *Stack) startAuth(ctx context.Context, s Settings) error {
-	st.AuthAddr = FreeAddr()
-	operators := FreeAddr()
+	st.AuthAddr = freeport.Addr()
+	operators := freeport.Addr()
 	st.authEnv = environment(map[string]string{
 		"AUTH_LISTEN_ADDR":                st.AuthAddr,
 		"AUTH_ADMIN_ADDR":                 operators,
@@ -155,7 +157,7 @@ func (st *Stack) startNode(ctx context.Context, p Programs, s Settings) error {
 // NodeProcess is a merod, not yet started, with the environment that `make up` gives it and extra settings; an empty
 // extra value unsets.
 func NodeProcess(p Programs, dir, keyFile string, extra map[string]string) *Process {
-	addr := FreeAddr()
+	addr := freeport.Addr()
 	port := addr[strings.LastIndexByte(addr, ':')+1:]
 	env := environment(map[string]string{
 		"MEROD_SERVER__LISTEN":                    "/ip4/127.0.0.1/tcp/" + port,
@@ -284,7 +286,7 @@ func environment(base, extra map[string]string) []string {
 // answers waits for a 200 of url.
 func answers(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {

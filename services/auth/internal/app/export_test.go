@@ -6,6 +6,9 @@ import (
 	"github.com/calimero-network/mero-go/pkg/serve"
 )
 
+// DrainTimeout is how long a stop waits for running requests.
+const DrainTimeout = drainTimeout
+
 // Sweep sweeps everything once.
 func Sweep(ctx context.Context, a *App) error {
 	for slice := range familySlices {

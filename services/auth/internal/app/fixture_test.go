@@ -20,6 +20,9 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 )
 
+// patience bounds in tests what takes no time but on a busy machine.
+const patience = 30 * time.Second
+
 // settings are the defaults on ports and in a folder of this test alone, over bbolt. The folder's name is short
 // because the control socket lies in it.
 func settings(t *testing.T, changes ...func(*config.Config)) config.Config {
@@ -127,8 +130,8 @@ func refusedStart(t *testing.T, what string, c config.Config, target error, text
 			t.Errorf("%s: %v, want %q in it", what, err, text)
 		}
 	}
-	if took := time.Since(started); took > 5*time.Second {
-		t.Errorf("%s: refused after %v, want within 5 s", what, took)
+	if took := time.Since(started); took > patience { // who holds the store is waited for as package bolt says
+		t.Errorf("%s: refused after %v", what, took)
 	}
 }
 

@@ -2,7 +2,10 @@
 
 package app_test
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestFlood_Soak floods with a thousand connections, and challenges and addresses by the hundred thousand.
-func TestFlood_Soak(t *testing.T) { flood(t, 1000, 300_000) }
+func TestFlood_Soak(t *testing.T) { flood(t, 1000, 300_000, 200*time.Millisecond) }

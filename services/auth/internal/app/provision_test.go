@@ -164,28 +164,59 @@ func TestProvisioning(t *testing.T) {
 	}
 }
 
-// A key that was revoked stays revoked, whatever the environment says.
-func TestProvisioning_RevokedKeyStaysRevoked(t *testing.T) {
-	base := settings(t)
-	i := run(t, withAdmin(base, "ops", "first password"))
-	id := i.roots(t)["ops"].ID
-	err := i.Parts().Store.Update(t.Context(), func(tx *store.Tx) error {
-		_, err := tx.RevokeKey(id, i.clock.Now())
-		return err
-	})
-	if err = errors.Join(err, i.stop()); err != nil {
-		t.Fatal(err)
-	}
-	for _, password := range []string{"first password", "second password"} {
-		i = run(t, withAdmin(base, "ops", password))
-		if got := i.roots(t); len(got) != 1 || got["ops"].RevokedAt == 0 {
-			t.Errorf("root keys %v, want the revoked one alone", got)
+// What administrators did to the key of the environment's user stands, whatever the environment says, and the log says what
+// to do about it instead of calling it an administrator.
+func TestProvisioning_KeyThatIsNoAdministrators(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(tx *store.Tx, k store.Key, now time.Time) error
+		login  int // with the password of the environment
+		log    []string
+	}{
+		"revoked": {func(tx *store.Tx, k store.Key, now time.Time) error {
+			_, err := tx.RevokeKey(k.ID, now)
+			return err
+		}, http.StatusUnauthorized, []string{"its key was revoked", "keys create --replace-revoked --user"}},
+		"expired": {func(tx *store.Tx, k store.Key, now time.Time) error {
+			k.ExpiresAt = now.Unix()
+			return tx.ChangeKey(k)
+		}, http.StatusUnauthorized, []string{"its key has expired", "expires_at"}},
+		"narrowed": {func(tx *store.Tx, k store.Key, _ time.Time) error {
+			return tx.SetPermissions(k.ID, []string{"context:list"})
+		}, http.StatusOK, []string{"its key does not hold admin", "--add admin"}},
+	} {
+		base := settings(t)
+		i := run(t, withAdmin(base, "ops", "first password"))
+		if strings.Contains(i.log.String(), "is no administrator") {
+			t.Errorf("%s: a new administrator is called none: %s", name, i.log)
 		}
-		if _, status := i.login(t, "ops", password, ""); status != http.StatusUnauthorized {
-			t.Errorf("login with a revoked key: %d", status)
-		}
-		if err := i.stop(); err != nil {
+		key, phc := i.roots(t)["ops"], i.phc(t, "ops")
+		err := i.Parts().Store.Update(t.Context(), func(tx *store.Tx) error { return tt.change(tx, key, i.clock.Now()) })
+		key = i.roots(t)["ops"]
+		if err = errors.Join(err, i.stop()); err != nil {
 			t.Fatal(err)
+		}
+		for _, password := range []string{"first password", "second password"} {
+			i = run(t, withAdmin(base, "ops", password))
+			if got := i.roots(t); len(got) != 1 || got["ops"] != key {
+				t.Errorf("%s: root keys %v, want %v as it was", name, got, key)
+			}
+			for _, want := range append(tt.log, `"level":"WARN"`, "the user of the environment is no administrator", key.ID) {
+				if !strings.Contains(i.log.String(), want) {
+					t.Errorf("%s: the log lacks %q: %s", name, want, i.log)
+				}
+			}
+			if strings.Contains(i.log.String(), "administrator of the environment") || strings.Contains(i.log.String(), password) {
+				t.Errorf("%s: the log says too much: %s", name, i.log)
+			}
+			if _, status := i.login(t, "ops", password, ""); status != tt.login {
+				t.Errorf("%s: login: %d, want %d", name, status, tt.login)
+			}
+			if name == "revoked" && i.phc(t, "ops") != phc {
+				t.Errorf("the password of a revoked key was changed")
+			}
+			if err := i.stop(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -55,11 +55,16 @@ func (a *Service) build(c config.Config) (*plane, error) {
 		Store: a.records, Issuer: a.issuer, Providers: a.openProviders(c), Bootstrap: a.bootstrap,
 		RefreshWindow: c.JWT.RefreshWindow, RefreshGrace: c.JWT.RefreshGrace,
 		HostAllowed: p.gate.HostAllowed, Now: a.now, Log: a.log,
+		Renewed: func(provider string, outcome login.Renewal) { a.metrics.Renewed(provider, string(outcome)) },
+	}
+	administration := &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, Now: a.now, Log: a.log}
+	if c.Providers.UserPassword {
+		administration.NewAccount = a.passwords.NewAccount
 	}
 	headers := c.Security.Headers
 	p.handler, err = httpapi.DataPlane(httpapi.Deps{
 		Gate: p.gate, Login: p.login,
-		Keys:       &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, Now: a.now, Log: a.log},
+		Keys:       administration,
 		Challenges: a.challenges, JWKS: a.operate.Published.JWKS, Metrics: a.metrics, Limits: a.limits, Audit: a.records.Audit, Refusals: a.refusals,
 		Readable: a.records.Read, CORS: policy,
 		Headers: httpapi.SecurityHeaders{

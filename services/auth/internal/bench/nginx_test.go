@@ -9,10 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // nginxConfig asks a gate about every request, as the shipped configuration does, and answers what is allowed itself, so
@@ -80,7 +81,7 @@ func startNginx(t *testing.T, gates ...string) []string {
 	var servers strings.Builder
 	var addrs []string
 	for i, gate := range gates {
-		addrs = append(addrs, freeAddress(t))
+		addrs = append(addrs, freeport.Addr())
 		fmt.Fprintf(&servers, nginxServer, i, gate, addrs[i])
 	}
 	config := filepath.Join(dir, "nginx.conf")
@@ -101,24 +102,6 @@ func startNginx(t *testing.T, gates ...string) []string {
 		awaitListener(t, addr)
 	}
 	return addrs
-}
-
-// freeAddress returns a loopback address that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // only its port was wanted
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := strconv.Atoi(port); err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1:" + port
 }
 
 // awaitListener dials until somebody listens.

@@ -66,7 +66,7 @@ func serveBare(stdin io.Reader, stdout io.Writer) error {
 	if _, err := fmt.Fprintln(stdout, l.Addr()); err != nil {
 		return err
 	}
-	return serve.Run(ctx, time.Second, nil, server)
+	return serve.Run(ctx, 20*time.Second, nil, server)
 }
 
 // startBare starts the bare server in a process of its own.

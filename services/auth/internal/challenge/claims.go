@@ -4,7 +4,10 @@
 // records the id in the transaction that issues the tokens, so one challenge yields one pair of tokens.
 package challenge
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Lifetime is how long a challenge can be answered.
 const Lifetime = 5 * time.Minute
@@ -15,4 +18,16 @@ type Claims struct {
 	Nonce    []byte // 32 random bytes; the nonce of an NEP-413 payload
 	IssuedAt time.Time
 	Expires  time.Time
+	Method   string // canonical auth_method that it was issued for, "" for any
+}
+
+// ErrMethod means that a challenge was issued for another way to log in than the one that it is used for.
+var ErrMethod = errors.New("the challenge was issued for another auth_method")
+
+// For returns ErrMethod unless the challenge may be used to log in by method, a canonical auth_method.
+func (c Claims) For(method string) error {
+	if c.Method != "" && c.Method != method {
+		return ErrMethod
+	}
+	return nil
 }

@@ -15,8 +15,9 @@ type Service struct {
 	Now   func() time.Time
 }
 
-// Issue returns a new challenge and its claims. Times are whole seconds, as in the token.
-func (s Service) Issue() (raw string, claims Claims, err error) {
+// Issue returns a new challenge for logins by method, a canonical auth_method, or by any for "", and its claims. Times are
+// whole seconds, as in the token.
+func (s Service) Issue(method string) (raw string, claims Claims, err error) {
 	var id [token.ChallengeIDLength / 2]byte
 	nonce := make([]byte, token.ChallengeNonceLength)
 	// rand.Read never returns an error; it ends the process when the system has no randomness.
@@ -28,12 +29,14 @@ func (s Service) Issue() (raw string, claims Claims, err error) {
 		Nonce:    nonce,
 		IssuedAt: issued,
 		Expires:  issued.Add(Lifetime),
+		Method:   method,
 	}
 	raw, err = s.Codec.SignChallenge(token.Challenge{
 		ID:       claims.ID,
 		Nonce:    claims.Nonce,
 		IssuedAt: claims.IssuedAt.Unix(),
 		Expires:  claims.Expires.Unix(),
+		Method:   claims.Method,
 	})
 	if err != nil {
 		return "", Claims{}, fmt.Errorf("issue challenge: %w", err)
@@ -54,6 +57,7 @@ func (s Service) Verify(raw string) (Claims, error) {
 		Nonce:    c.Nonce,
 		IssuedAt: time.Unix(c.IssuedAt, 0).UTC(),
 		Expires:  time.Unix(c.Expires, 0).UTC(),
+		Method:   c.Method,
 	}
 	if claims.Expires.Sub(claims.IssuedAt) != Lifetime {
 		return Claims{}, fmt.Errorf("challenge: %w: lifetime", token.ErrInvalid)

@@ -45,7 +45,7 @@ func service(t *testing.T, clock *time.Time) challenge.Service {
 
 func issue(t *testing.T, s challenge.Service) (string, challenge.Claims) {
 	t.Helper()
-	raw, claims, err := s.Issue()
+	raw, claims, err := s.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestIssue_NoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := challenge.Service{Codec: codec, Now: now}
-	if raw, c, err := s.Issue(); err == nil || raw != "" || !reflect.DeepEqual(c, challenge.Claims{}) {
+	if raw, c, err := s.Issue(""); err == nil || raw != "" || !reflect.DeepEqual(c, challenge.Claims{}) {
 		t.Errorf("Issue = %q, %+v, %v; want an error alone", raw, c, err)
 	}
 }
@@ -208,7 +208,7 @@ func BenchmarkIssueAndVerify(b *testing.B) {
 	s := challenge.Service{Codec: codec, Now: now}
 	b.ReportAllocs()
 	for b.Loop() {
-		raw, _, err := s.Issue()
+		raw, _, err := s.Issue("")
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -76,7 +76,7 @@ func TestBootstrapShow_LockedStore(t *testing.T) {
 	}
 	started := time.Now()
 	code, stdout, stderr := command(t, env, "bootstrap", "show")
-	if code != cli.ExitError || stdout != "" || !strings.Contains(stderr, "in use by another process") || time.Since(started) > 5*time.Second {
+	if code != cli.ExitError || stdout != "" || !strings.Contains(stderr, "in use by another process") || time.Since(started) > 30*time.Second {
 		t.Errorf("locked store: %d %q %q after %v", code, stdout, stderr, time.Since(started))
 	}
 	if err := db.Close(); err != nil {

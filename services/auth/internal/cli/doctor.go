@@ -55,7 +55,7 @@ func (c *command) doctorCommand() *cobra.Command {
 		Long: `Check configuration, files, store, keys, clock, proxy trust and RPC nodes of this host.
 
 It works beside the running service or on a store that is not in use, and changes nothing that a start would not
-change. The exit code is 1 when a check fails; warnings do not count.`,
+change. The exit code is 1 when a check fails, or when there is no store; warnings do not count.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings := c.examine(cmd.Context())
@@ -206,7 +206,11 @@ func (e *examination) store(ctx context.Context, c *command) []operate.Key {
 		return nil
 	}
 	if _, err := os.Stat(app.DatabasePath(e.cfg)); errors.Is(err, os.ErrNotExist) {
-		e.note("store", doubt, "there is none yet in %s: the first start makes it", e.cfg.Storage.Path)
+		if e.cfg.Storage.Type != "bbolt" {
+			e.note("service", doubt, "is not running, and its store was in memory")
+			return nil
+		}
+		e.note("store", broken, "there is none in %s: the service has not started yet, or this is not its configuration", e.cfg.Storage.Path)
 		return nil
 	}
 	offline, err := app.OpenOffline(ctx, e.cfg, c.quietLogger(e.cfg.Log))

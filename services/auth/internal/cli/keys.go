@@ -16,9 +16,9 @@ import (
 )
 
 func (c *command) keysCommand() *cobra.Command {
-	group := &cobra.Command{Use: "keys", Short: "List, add and delete keys, change their permissions", Args: cobra.ArbitraryArgs, RunE: needsCommand}
+	group := &cobra.Command{Use: "keys", Short: "List, add and delete keys, change their permissions and passwords", Args: cobra.ArbitraryArgs, RunE: needsCommand}
 	var r remote
-	for _, cmd := range []*cobra.Command{c.keysList(&r), c.keysCreate(&r), c.keysDelete(&r), c.keysPermissions(&r)} {
+	for _, cmd := range []*cobra.Command{c.keysList(&r), c.keysCreate(&r), c.keysDelete(&r), c.keysPermissions(&r), c.keysSetPassword(&r)} {
 		r.register(cmd.Flags())
 		group.AddCommand(cmd)
 	}
@@ -39,17 +39,12 @@ type key struct {
 	RevokedAt   *int64   `json:"revoked_at"`
 	ExpiresAt   *int64   `json:"expires_at"`
 	LastUsedAt  *int64   `json:"last_used_at"`
+	IsValid     bool     `json:"is_valid"`
+	State       string   `json:"state"`
 }
 
-func (k key) state(now time.Time) string {
-	switch {
-	case k.RevokedAt != nil:
-		return "revoked"
-	case k.ExpiresAt != nil && *k.ExpiresAt <= now.Unix():
-		return "expired"
-	}
-	return "live"
-}
+// state says in words why a key cannot be used, or that it can. The service decides: it knows the root and the time.
+func (k key) state() string { return strings.ReplaceAll(k.State, "_", " ") }
 
 func (c *command) keysList(r *remote) *cobra.Command {
 	var clients, all bool
@@ -66,7 +61,7 @@ func (c *command) keysList(r *remote) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&clients, "clients", false, "list client keys")
-	cmd.Flags().BoolVar(&all, "all", false, "also list revoked and expired keys")
+	cmd.Flags().BoolVar(&all, "all", false, "also list keys that are revoked or expired, or whose root key is")
 	return cmd
 }
 
@@ -85,8 +80,7 @@ func (c *command) listKeys(ctx context.Context, r *remote, path string, clients,
 		if err := json.Unmarshal(text, &k); err != nil {
 			return fmt.Errorf("the list of keys: %w", err)
 		}
-		state := k.state(time.Now())
-		if !all && state != "live" {
+		if !all && !k.IsValid {
 			continue
 		}
 		kept = append(kept, text)
@@ -94,7 +88,7 @@ func (c *command) listKeys(ctx context.Context, r *remote, path string, clients,
 		if clients {
 			row = []string{k.ClientID, k.RootKeyID, k.Name}
 		}
-		rows = append(rows, append(row, state, clock(&k.CreatedAt), clock(k.ExpiresAt), clock(k.LastUsedAt), strings.Join(k.Permissions, ",")))
+		rows = append(rows, append(row, k.state(), clock(&k.CreatedAt), clock(k.ExpiresAt), clock(k.LastUsedAt), strings.Join(k.Permissions, ",")))
 	}
 	if r.json {
 		return c.printJSON(kept)
@@ -107,7 +101,10 @@ func (c *command) listKeys(ctx context.Context, r *remote, path string, clients,
 }
 
 // newKey holds the flags of keys create.
-type newKey struct{ method, account, user, passwordFile, dataFile, target string }
+type newKey struct {
+	method, account, user, passwordFile, dataFile, target string
+	replace                                               bool
+}
 
 func (c *command) keysCreate(r *remote) *cobra.Command {
 	var f newKey
@@ -127,6 +124,7 @@ func (c *command) keysCreate(r *remote) *cobra.Command {
 	flags.StringVar(&f.passwordFile, "password-file", "", "`file` with the new user's password (- for stdin)")
 	flags.StringVar(&f.dataFile, "data-file", "", "`file` with the provider_data as JSON (- for stdin), for a proof of possession")
 	flags.StringVar(&f.target, "node", "", "`URL` of the only node that the key may be used at")
+	flags.BoolVar(&f.replace, "replace-revoked", false, "give the user a new key although the one of that name was revoked")
 	return cmd
 }
 
@@ -148,6 +146,9 @@ func (c *command) createKey(ctx context.Context, r *remote, f *newKey) error {
 	body := map[string]any{"auth_method": f.method, "public_key": account, "provider_data": data}
 	if f.target != "" {
 		body["target_node_url"] = f.target
+	}
+	if f.replace {
+		body["replace_revoked"] = true
 	}
 	return c.change(ctx, cl, r, http.MethodPost, "/admin/keys", body)
 }
@@ -197,6 +198,43 @@ func (c *command) keysDelete(r *remote) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&root, "of", "", "the key is a client key of this root `key`")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func (c *command) keysSetPassword(r *remote) *cobra.Command {
+	var passwordFile string
+	cmd := &cobra.Command{
+		Use:   "set-password KEY",
+		Short: "Set the password of a root key that has one, and end its sessions",
+		Long: `Set the password of a root key that has one, and end its sessions.
+
+For people who have forgotten theirs. The password comes from a file, from stdin or from the terminal. Whoever knows the old
+one changes it at the login (new_password).`,
+		Example: `  mero-auth keys set-password 3f1c…
+  mero-auth keys set-password 3f1c… --password-file pw`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.connect(r)
+			if err != nil {
+				return err
+			}
+			password, err := c.secretFor("new password", "password-file", passwordFile)
+			if err != nil {
+				return err
+			}
+			var raw json.RawMessage
+			path := "/admin/keys/" + url.PathEscape(args[0])
+			if err := cl.Call(cmd.Context(), http.MethodPatch, path, map[string]string{"password": password}, &raw); err != nil {
+				return err
+			}
+			if r.json {
+				return c.printJSON(raw)
+			}
+			c.tell("the password is set; the sessions of the key are ended")
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&passwordFile, "password-file", "", "`file` with the new password (- for stdin)")
 	return cmd
 }
 

@@ -18,7 +18,7 @@ func (s *service) hup(t *testing.T, text string) {
 	t.Helper()
 	before := strings.Count(s.text(), text)
 	s.reload <- syscall.SIGHUP
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for strings.Count(s.text(), text) == before {
 		if time.Now().After(deadline) {
 			t.Fatalf("SIGHUP did not lead to %q: %s", text, s.text())

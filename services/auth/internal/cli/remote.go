@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/client"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
 )
 
 // defaultServer is where mero-auth listens when nothing else is configured.
@@ -36,12 +37,12 @@ func (r *remote) register(flags *pflag.FlagSet) {
 func (c *command) connect(r *remote) (*client.Client, error) {
 	server := r.server
 	if server == "" {
-		server = c.getenv("MERO_AUTH_SERVER")
+		server = c.getenv(config.EnvServer)
 	}
 	if server == "" {
 		server = defaultServer
 	}
-	token := strings.TrimSpace(c.getenv("MERO_AUTH_TOKEN"))
+	token := strings.TrimSpace(c.getenv(config.EnvToken))
 	if r.tokenFile != "" {
 		var err error
 		if token, err = c.secretFrom(r.tokenFile); err != nil {

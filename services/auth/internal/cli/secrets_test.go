@@ -3,7 +3,6 @@ package cli_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/services/auth/internal/cli"
 )
 
@@ -310,9 +310,10 @@ func TestDoctor(t *testing.T) {
 		}
 	}
 	env := environment(t)
-	operators := freePort(t)
+	operators := freeport.Addr()
 	env = with(env, "AUTH_ADMIN_ADDR="+operators)
-	want("nothing there", env, cli.ExitOK, "store", "warning: there is none yet")
+	want("nothing there", env, cli.ExitError, "store", "failure: there is none in")
+	want("nothing there, nor to be", with(env, "AUTH_STORAGE__TYPE=memory"), cli.ExitOK, "service", "warning: is not running")
 	if _, err := os.Stat(storagePath(env)); !os.IsNotExist(err) {
 		t.Errorf("doctor made a store: %v", err)
 	}
@@ -348,8 +349,8 @@ func TestDoctor(t *testing.T) {
 	want("eth rpc", eth(rpc(`"0x1"`)), cli.ExitOK, "eth rpc", "ok: ")
 	want("eth rpc of another chain", eth(rpc(`"0x5"`)), cli.ExitError, "eth rpc", "failure: it is on chain")
 	want("eth rpc that is none", eth(rpc(`<html>`)), cli.ExitError, "eth rpc", "failure: ")
-	want("eth rpc that is away", eth("http://"+freePort(t)+"/secret-path"), cli.ExitError, "eth rpc", "failure: ")
-	if _, results := examine(eth("http://" + freePort(t) + "/secret-path")); strings.Contains(strings.Join(results["eth rpc"], ""), "secret-path") {
+	want("eth rpc that is away", eth("http://"+freeport.Addr()+"/secret-path"), cli.ExitError, "eth rpc", "failure: ")
+	if _, results := examine(eth("http://" + freeport.Addr() + "/secret-path")); strings.Contains(strings.Join(results["eth rpc"], ""), "secret-path") {
 		t.Errorf("the address is shown: %q", results["eth rpc"])
 	}
 	near := with(env, "AUTH_PROVIDERS__NEAR_WALLET=true", "AUTH_PUBLIC_URL=https://node.example", "AUTH_NEAR__RPC_URL="+rpc(`{"chain_id":"testnet"}`))
@@ -374,17 +375,4 @@ func TestDoctor(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("an open directory", env, cli.ExitError, "storage", "warning: ")
-}
-
-// freePort returns an address on which nobody listens.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return l.Addr().String()
 }

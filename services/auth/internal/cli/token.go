@@ -48,7 +48,7 @@ func (c *command) tokenLogin(r *remote) *cobra.Command {
 		Long: `Log in and keep the session.
 
 With a password the command asks for it at the terminal or reads it from a file. With a wallet, sign the challenge
-(GET /auth/challenge) yourself and pass the provider's data as JSON.`,
+(GET /auth/challenge?method=…) yourself and pass the provider's data as JSON.`,
 		Example: `  mero-auth token login --user alice
   mero-auth token login --user alice --password-file pw --bootstrap-secret-file /var/lib/mero/auth/bootstrap.secret
   mero-auth token login --method eth_wallet --data-file signed.json`,

@@ -15,6 +15,10 @@ const (
 	EnvPassphrase     = "MERO_AUTH_PASSPHRASE"      //nolint:gosec // the name of a variable
 	EnvPassphraseFile = "MERO_AUTH_PASSPHRASE_FILE" //nolint:gosec // the name of a variable
 
+	// EnvServer and EnvToken are read by the commands that call a service, and are no settings.
+	EnvServer = "MERO_AUTH_SERVER"
+	EnvToken  = "MERO_AUTH_TOKEN" //nolint:gosec // the name of a variable
+
 	envAdminUser         = "MERO_AUTH_ADMIN_USER"
 	envAdminPassword     = "MERO_AUTH_ADMIN_PASSWORD"      //nolint:gosec // the name of a variable
 	envAdminPasswordFile = "MERO_AUTH_ADMIN_PASSWORD_FILE" //nolint:gosec // the name of a variable
@@ -115,11 +119,10 @@ func (l *loader) readVariable(v variable, text string) (any, bool) {
 		return secret, true
 	}
 	plain, err := f.plain(text)
-	if err != nil {
+	for _, err := range each(err) {
 		l.problem(Problem{Key: v.key, Value: f.shown(strings.ToValidUTF8(text, "?")), Message: err.Error(), at: from})
-		return nil, false
 	}
-	return plain, true
+	return plain, err == nil
 }
 
 // readSecret reads a file with one secret. One line end at its end is not part of it.
@@ -186,7 +189,7 @@ func validText(s string) error {
 // warnUnknown names what looks like a setting and is none. It does not stop the start: Kubernetes puts names such
 // as AUTH_PORT into every container beside a service called auth.
 func (l *loader) warnUnknown(env map[string]string, vars []variable) {
-	known := []string{envAdminUser, envAdminPassword, envAdminPasswordFile, EnvPassphrase, EnvPassphraseFile}
+	known := []string{envAdminUser, envAdminPassword, envAdminPasswordFile, EnvPassphrase, EnvPassphraseFile, EnvServer, EnvToken}
 	for _, v := range vars {
 		known = append(known, v.name)
 	}

@@ -50,16 +50,22 @@ func TestLoad_EnvironmentTypes(t *testing.T) {
 }
 
 func TestLoad_EnvironmentBadValues(t *testing.T) {
-	tests := []struct{ environ, want string }{
+	const proxies, chains = "AUTH_FORWARD__TRUSTED_PROXIES", "AUTH_ETH__CHAIN_IDS"
+	tests := []struct{ environ, want string }{ // problems, one a line
 		{"AUTH_JWT__ACCESS_TOKEN_EXPIRY=1h", `jwt.access_token_expiry = "1h" (environment AUTH_JWT__ACCESS_TOKEN_EXPIRY): must be a whole number`},
 		{"AUTH__JWT__ACCESS_TOKEN_EXPIRY=", `jwt.access_token_expiry = "" (environment AUTH__JWT__ACCESS_TOKEN_EXPIRY): must be a whole number`},
-		{"AUTH_ETH__CHAIN_IDS=1,x", `eth.chain_ids = "1,x" (environment AUTH_ETH__CHAIN_IDS): must be a whole number`},
+		{"AUTH_ETH__CHAIN_IDS=1,x", `eth.chain_ids = "1,x" (environment AUTH_ETH__CHAIN_IDS): entry 2 must be a whole number`},
+		{chains + "=0,5,x,y", `eth.chain_ids = "0,5,x,y" (environment AUTH_ETH__CHAIN_IDS): entry 1 must be at least 1
+eth.chain_ids = "0,5,x,y" (environment AUTH_ETH__CHAIN_IDS): entry 3 must be a whole number
+eth.chain_ids = "0,5,x,y" (environment AUTH_ETH__CHAIN_IDS): entry 4 must be a whole number`},
+		{proxies + "=10.0.0.0/8,172.18.0.5,proxy", `forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.5", "proxy"] (environment AUTH_FORWARD__TRUSTED_PROXIES): entry 1 must not be wider than /16: every peer in it could choose what is judged
+forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.5", "proxy"] (environment AUTH_FORWARD__TRUSTED_PROXIES): entry 3 must be an address or a network, for example "172.18.0.5" or "10.0.3.0/24"`},
 		{"AUTH_JWT__ISSUER=\xff", `jwt.issuer = "?" (environment AUTH_JWT__ISSUER): is not valid UTF-8`},
 		{"AUTH_NEAR__API_KEY=\xffhunter2", `near.api_key (environment AUTH_NEAR__API_KEY): is not valid UTF-8`},
 		{"AUTH_FORWARD__TRUSTED_PROXIES=0.0.0.0/0", `forward.trusted_proxies = ["0.0.0.0/0"] (environment AUTH_FORWARD__TRUSTED_PROXIES): entry 1 must not begin with the unspecified address: name your proxy`},
 	}
 	for _, tt := range tests {
-		if got := problems(t, "", tt.environ); len(got) != 1 || got[0] != tt.want {
+		if got := strings.Join(problems(t, "", tt.environ), "\n"); got != tt.want {
 			t.Errorf("problems with %q = %q, want %q", tt.environ, got, tt.want)
 		}
 	}
@@ -68,7 +74,8 @@ func TestLoad_EnvironmentBadValues(t *testing.T) {
 // Kubernetes puts such names into every container beside a service called auth; they must not stop the start.
 func TestLoad_UnknownEnvironmentOnlyWarns(t *testing.T) {
 	_, warnings := mustLoad(t, "",
-		"AUTH_SERVICE_HOST=10.0.0.1", "AUTH_PORT_3001_TCP=tcp://10.0.0.1:3001", "AUTH_JWT_ISSUER=x", "MERO_AUTH_ADMIN_PASWORD=hunter2", "AUTHOR=me")
+		"AUTH_SERVICE_HOST=10.0.0.1", "AUTH_PORT_3001_TCP=tcp://10.0.0.1:3001", "AUTH_JWT_ISSUER=x", "MERO_AUTH_ADMIN_PASWORD=hunter2", "AUTHOR=me",
+		"MERO_AUTH_SERVER=http://localhost:8080", "MERO_AUTH_TOKEN=x", "MERO_AUTH_PASSPHRASE=x", "MERO_AUTH_PASSPHRASE_FILE=x") // of our own commands
 	want := []string{"AUTH_JWT_ISSUER", "AUTH_PORT_3001_TCP", "AUTH_SERVICE_HOST", "MERO_AUTH_ADMIN_PASWORD"}
 	if got := warningKeys(warnings); !slices.Equal(got, want) {
 		t.Errorf("warnings about %q, want %q", got, want)

@@ -101,7 +101,9 @@ func (l *loader) apply(values layer) {
 		}
 		l.warnIdle(f, v.from)
 		if _, err := f.decode(v.plain); err != nil {
-			l.problem(Problem{Key: f.name, Value: f.shown(v.plain), Message: err.Error(), at: v.from})
+			for _, err := range each(err) {
+				l.problem(Problem{Key: f.name, Value: f.shown(v.plain), Message: err.Error(), at: v.from})
+			}
 			continue
 		}
 		good[f.name] = v.plain
@@ -110,6 +112,17 @@ func (l *loader) apply(values layer) {
 	if err := l.merged.Load(confmap.Provider(good, "."), nil); err != nil {
 		l.problem(Problem{Message: fmt.Sprintf("cannot merge the settings: %v", err), at: origin{layer: fromNowhere}})
 	}
+}
+
+// each returns the errors of the single entries of a list, or the one error that there is.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 func (l *loader) problem(p Problem) {

@@ -223,7 +223,7 @@ type = "sqlite"
 master_key = "c2hvcnQ="
 
 [forward]
-trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16"]
+trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16", "all"]
 plain_proxy = "nginx"
 
 [provider]
@@ -247,7 +247,8 @@ auth = "debug"
 		`jwt.leeway = "1m" (auth.toml:10): must be whole seconds: write 60`,
 		`storage.type = "sqlite" (auth.toml:13): must be "bbolt" or "memory"`,
 		`secrets.master_key (auth.toml:16): must be the base64 of exactly 32 bytes (make one with: openssl rand -base64 32)`,
-		`forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16"] (auth.toml:19): entry 1 must not be wider than /16: every peer in it could choose what is judged`,
+		`forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16", "all"] (auth.toml:19): entry 1 must not be wider than /16: every peer in it could choose what is judged`,
+		`forward.trusted_proxies = ["10.0.0.0/8", "172.18.0.0/16", "all"] (auth.toml:19): entry 3 must be an address or a network, for example "172.18.0.5" or "10.0.3.0/24"`,
 		`forward.plain_proxy = "nginx" (auth.toml:20): must be "", "traefik", "caddy" or "haproxy"`,
 		`provider (auth.toml:22): unknown key; did you mean providers?`,
 		`eth.chain_ids = [1, 0] (auth.toml:26): entry 2 must be at least 1`,

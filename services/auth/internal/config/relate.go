@@ -49,8 +49,7 @@ var rules = []rule{
 		return when(open, "must not be first-login unless listen_addr is a loopback address: the first stranger would become admin")
 	}},
 	{[]string{"providers", "providers.near_wallet", "providers.eth_wallet", "providers.user_password"}, func(c Config) string {
-		none := !c.Providers.NearWallet && !c.Providers.EthWallet && !c.Providers.UserPassword
-		return when(none, "switch on at least one: nobody could log in")
+		return when(c.Providers == (Providers{}), "switch on at least one: nobody could log in")
 	}},
 	{[]string{"near.rpc_url", "near.network", "providers.near_wallet"}, func(c Config) string {
 		return when(c.Providers.NearWallet && c.Near.RPCURL == "", "must be set for a network that is neither testnet nor mainnet")

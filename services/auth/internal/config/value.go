@@ -28,12 +28,14 @@ func (f field) plain(text string) (any, error) {
 	case reflect.Bool:
 		return plainBool(text)
 	default:
-		return plainNumber(text)
+		return wholeNumber(text)
 	}
 }
 
 func (f field) plainList(text string) (any, error) {
 	list := []any{}
+	var errs []error
+	unreadable := false
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
@@ -43,13 +45,21 @@ func (f field) plainList(text string) (any, error) {
 			list = append(list, part)
 			continue
 		}
-		n, err := plainNumber(part)
+		n, err := wholeNumber(part)
 		if err != nil {
-			return nil, err
+			unreadable = true
+		} else {
+			err = f.bounded(n)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("entry %d %w", len(list)+1, err))
 		}
 		list = append(list, n)
 	}
-	return list, nil
+	if !unreadable {
+		return list, nil // whoever decodes it says what is wrong with the entries
+	}
+	return nil, errors.Join(errs...)
 }
 
 func plainBool(text string) (any, error) {
@@ -62,10 +72,10 @@ func plainBool(text string) (any, error) {
 	return nil, errors.New("must be true or false")
 }
 
-func plainNumber(text string) (any, error) {
+func wholeNumber(text string) (int64, error) {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err != nil {
-		return nil, errors.New("must be a whole number")
+		return 0, errors.New("must be a whole number")
 	}
 	return n, nil
 }
@@ -155,18 +165,19 @@ func (f field) bounded(n int64) error {
 	return fmt.Errorf("must be between %d and %d%s", f.min, f.max, unit)
 }
 
-// decodeList leaves an empty list nil, so that "none" has one form.
+// decodeList leaves an empty list nil, so that "none" has one form. Its errors are joined, one for each bad entry.
 func (f field) decodeList(out reflect.Value, plain any) error {
 	list, ok := plain.([]any)
 	if !ok {
 		return errors.New("must be a list: write it in square brackets")
 	}
+	var errs []error
 	for i, v := range list {
 		if err := f.decodeElement(out, v); err != nil {
-			return fmt.Errorf("entry %d %w", i+1, err)
+			errs = append(errs, fmt.Errorf("entry %d %w", i+1, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (f field) decodeElement(out reflect.Value, v any) error {

@@ -42,6 +42,7 @@ type commonBody struct {
 	ExpiresAt  unixOrNull `json:"expires_at" doc:"Unix seconds, null for never"`
 	LastUsedAt unixOrNull `json:"last_used_at" doc:"Unix seconds to the minute, null for never"`
 	IsValid    bool       `json:"is_valid" doc:"neither revoked nor expired, nor is its root"`
+	State      keys.State `json:"state" doc:"live, revoked, expired, root_revoked or root_expired"`
 }
 
 type rootBody struct {
@@ -65,7 +66,7 @@ type clientBody struct {
 func keyBody(k keys.Listed) any {
 	common := commonBody{
 		Name: k.Name, NodeURL: k.NodeURL, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt, RevokedAt: unixOrNull(k.RevokedAt),
-		ExpiresAt: unixOrNull(k.ExpiresAt), LastUsedAt: unixOrNull(k.LastUsed), IsValid: k.Valid,
+		ExpiresAt: unixOrNull(k.ExpiresAt), LastUsedAt: unixOrNull(k.LastUsed), IsValid: k.State == keys.Live, State: k.State,
 	}
 	if k.Type == store.Client {
 		return clientBody{k.ID, k.RootKeyID, k.MintedBy, k.Machine, k.Permissions, common}
@@ -101,6 +102,7 @@ type createRootBody struct {
 	Name         *string         `json:"name" doc:"for people"`
 	Permissions  []string        `json:"permissions" doc:"permissions of the key, admin if absent; none beyond the own"`
 	ExpiresIn    *int64          `json:"expires_in" doc:"life of the key in seconds"`
+	Replace      bool            `json:"replace_revoked" doc:"let the name of a password account whose key was revoked pass to a new key"`
 }
 
 func (s *server) createRoot(c echo.Context) error {
@@ -132,8 +134,9 @@ func (s *server) createRoot(c echo.Context) error {
 	}
 	created, err := s.Keys.CreateRoot(c.Request().Context(), caller(c), keys.RootRequest{
 		Provider:  p,
-		Attempt:   provider.Attempt{PublicKey: publicKey, Data: body.ProviderData, UseChallenge: s.Login.UseChallenge},
+		Attempt:   provider.Attempt{Method: p.Name(), PublicKey: publicKey, Data: body.ProviderData, UseChallenge: s.Login.UseChallenge},
 		TargetURL: orEmpty(body.TargetURL), Name: plain(orEmpty(body.Name)), Permissions: body.Permissions, ExpiresIn: life,
+		ReplaceRevoked: body.Replace,
 	})
 	if err != nil {
 		return err
@@ -226,7 +229,7 @@ func lastAdmin(err error) error {
 	if !errors.Is(err, keys.ErrLastAdmin) {
 		return err
 	}
-	return &detailed{err, map[string]any{"status": false, "success": false, "message": keys.ErrLastAdmin.Message}}
+	return &detailed{err, map[string]any{"status": false, "success": false, "message": fault.MessageOf(err)}}
 }
 
 type revokeBody struct {
@@ -235,7 +238,11 @@ type revokeBody struct {
 
 func (s *server) revoke(c echo.Context) error {
 	var body revokeBody
-	if optionalBody(c) {
+	given, err := hasBody(c)
+	if err != nil {
+		return err
+	}
+	if given {
 		if err := s.decode(c, &body); err != nil {
 			return err
 		}

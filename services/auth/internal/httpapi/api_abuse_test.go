@@ -146,13 +146,14 @@ func (c abuse) request(t *testing.T, admin, keyID string) []byte {
 func TestInputAbuse(t *testing.T) {
 	s := startSite(t)
 	a := s.overStore(t)
-	quick := startAPI(t, func(o *apiOptions) { o.readTimeout, o.headerTimeout = 300*time.Millisecond, 300*time.Millisecond })
+	patient := startAPI(t)
+	quick := patient.withTimeouts(t, 15*time.Second, 300*time.Millisecond)
 	for _, c := range readAbuse(t) {
-		target := a
 		if c.hangs() {
-			target = quick
+			patient.abuse(t, c, quick)
+		} else {
+			a.abuse(t, c, a)
 		}
-		target.abuse(t, c)
 	}
 	a.logIn(t, "alice")
 	s.wantsNoErrors(t)
@@ -217,14 +218,15 @@ func (s *site) wantsNoErrors(t *testing.T) {
 	}
 }
 
-func (a *api) abuse(t *testing.T, c abuse) {
+// abuse sends the case to a listener of a.
+func (a *api) abuse(t *testing.T, c abuse, at *api) {
 	t.Helper()
 	admin := a.logIn(t, "alice").Access
 	if c.Endpoint == "perms" { // every case begins with the same list
 		a.update(t, func(tx *store.Tx) error { return tx.SetPermissions(parse(t, admin).Sub, []string{"admin"}) })
 	}
 	before := a.digest(t)
-	r, closed := a.raw(t, c.Method, c.request(t, admin, parse(t, admin).Sub))
+	r, closed := at.raw(t, c.Method, c.request(t, admin, parse(t, admin).Sub))
 	expected := c.Expected
 	if d, is := decided[c.ID]; is {
 		expected = []int{d.status}
@@ -285,23 +287,26 @@ func TestSmuggling_BothLengths(t *testing.T) {
 
 // A client that sends its header or its body drop by drop holds a connection for the time-out and no longer.
 func TestSlowClients(t *testing.T) {
-	a := startAPI(t, func(o *apiOptions) { o.readTimeout, o.headerTimeout = 400*time.Millisecond, 200*time.Millisecond })
+	a := startAPI(t)
+	heads := a.withTimeouts(t, 200*time.Millisecond, 400*time.Millisecond)
+	bodies := a.withTimeouts(t, 15*time.Second, 400*time.Millisecond) // a head that comes late is none of these cases
 	head := "POST /auth/refresh HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	for name, tt := range map[string]struct {
+		at          *api
 		first, drop string
 		statuses    []int
 	}{
-		"silence":           {"", "", []int{0}},
-		"header":            {"GET /auth/health HTTP/1.1\r\nHost: x\r\n", "X: y\r\n", []int{0, 408}},
-		"body":              {head + "Content-Length: 100000\r\n\r\n", " ", []int{408}},
-		"chunks":            {head + "Transfer-Encoding: chunked\r\n\r\n", "1\r\n \r\n", []int{408}},
-		"body, not awaited": {"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", " ", []int{404}},
+		"silence":           {heads, "", "", []int{0}},
+		"header":            {heads, "GET /auth/health HTTP/1.1\r\nHost: x\r\n", "X: y\r\n", []int{0, 408}},
+		"body":              {bodies, head + "Content-Length: 100000\r\n\r\n", " ", []int{408}},
+		"chunks":            {bodies, head + "Transfer-Encoding: chunked\r\n\r\n", "1\r\n \r\n", []int{408}},
+		"body, not awaited": {bodies, "POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n", " ", []int{404}},
 		"body of a stranger": {
-			"POST /admin/client-key HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n", " ", []int{401},
+			bodies, "POST /admin/client-key HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n", " ", []int{401},
 		},
 	} {
 		started := time.Now()
-		status, closed := a.trickle(t, tt.first, tt.drop)
+		status, closed := tt.at.trickle(t, tt.first, tt.drop)
 		if !slices.Contains(tt.statuses, status) || !closed {
 			t.Errorf("%s: %d, connection closed: %t; want %v and closed", name, status, closed, tt.statuses)
 		}
@@ -355,7 +360,7 @@ func (a *api) trickle(t *testing.T, first, drop string) (status int, closed bool
 
 // Headers up to the limit are ours to judge; beyond it the library refuses them.
 func TestOversizedHeaders(t *testing.T) {
-	a := startAPI(t, func(o *apiOptions) { o.readTimeout, o.headerTimeout = time.Second, 300*time.Millisecond })
+	a := startAPI(t)
 	get := func(path string, lines ...string) []byte {
 		return []byte("GET " + path + " HTTP/1.1\r\nHost: x\r\n" + strings.Join(lines, "") + "\r\n")
 	}
@@ -369,12 +374,13 @@ func TestOversizedHeaders(t *testing.T) {
 	if r, closed := a.raw(t, "GET", get("/auth/health", "X: "+long+long+"\r\n")); r.status != 431 || !closed {
 		t.Errorf("a header of 200000 bytes: %d, closed: %t", r.status, closed)
 	}
+	quick := a.withTimeouts(t, 300*time.Millisecond, time.Second) // one of them does not end
 	for _, malformed := range []string{
 		"GET /auth/health HTTP/1.1\r\n\r\n", "GET /auth/health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET /auth/health HTTP/3.0\r\nHost: x\r\n\r\n",
 		"GET /auth/health HTTP/1.1\r\nHost: x\r\nX y: z\r\n\r\n", "GET /auth health HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
-		if r, closed := a.raw(t, "GET", []byte(malformed)); r.status/100 != 4 && r.status != 505 && r.status != 0 || !closed {
+		if r, closed := quick.raw(t, "GET", []byte(malformed)); r.status/100 != 4 && r.status != 505 && r.status != 0 || !closed {
 			t.Errorf("%.40q: %d, closed: %t", malformed, r.status, closed)
 		}
 	}

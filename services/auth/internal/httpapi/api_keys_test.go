@@ -37,7 +37,7 @@ func TestListKeys(t *testing.T) {
 	r.data(t, &roots)
 	wantRoots := []map[string]any{{
 		"key_id": root, "public_key": "alice", "auth_method": "user_password", "created_at": now, "revoked_at": nil, "permissions": []any{"admin"},
-		"name": "", "node_url": "", "created_by": "", "expires_at": nil, "last_used_at": nil, "is_valid": true,
+		"name": "", "node_url": "", "created_by": "", "expires_at": nil, "last_used_at": nil, "is_valid": true, "state": "live",
 	}}
 	if !reflect.DeepEqual(roots, wantRoots) {
 		t.Errorf("root keys %v, want %v", roots, wantRoots)
@@ -48,15 +48,15 @@ func TestListKeys(t *testing.T) {
 	want := map[string]map[string]any{
 		plain: {
 			"client_id": plain, "root_key_id": root, "name": "Context Client -  ()", "permissions": []any{}, "created_at": now,
-			"revoked_at": nil, "expires_at": nil, "is_valid": true,
+			"revoked_at": nil, "expires_at": nil, "is_valid": true, "state": "live",
 		},
 		parse(t, machine.Access).Sub: {
 			"client_id": parse(t, machine.Access).Sub, "root_key_id": root, "name": "Context Client - ctx-1 (me)",
-			"permissions": []any{"context[ctx-1,me]", "context:list"}, "created_at": now, "revoked_at": nil, "expires_at": now + 3600, "is_valid": true,
+			"permissions": []any{"context[ctx-1,me]", "context:list"}, "created_at": now, "revoked_at": nil, "expires_at": now + 3600, "is_valid": true, "state": "live",
 		},
 		parse(t, gone.Access).Sub: {
 			"client_id": parse(t, gone.Access).Sub, "root_key_id": root, "name": "backup", "permissions": []any{"blob"}, "created_at": now,
-			"revoked_at": now + 60, "expires_at": nil, "is_valid": false,
+			"revoked_at": now + 60, "expires_at": nil, "is_valid": false, "state": "revoked",
 		},
 	}
 	for _, w := range want {
@@ -265,6 +265,39 @@ func TestRevokeEndpoint(t *testing.T) {
 			return nil
 		})
 	}
+	chunked := func(token, head, body string) answer {
+		t.Helper()
+		r, _ := a.raw(t, "POST", []byte("POST /admin/revoke HTTP/1.1\r\nHost: auth\r\nAuthorization: Bearer "+token+
+			"\r\nTransfer-Encoding: chunked\r\n"+head+"\r\n"+body))
+		return r
+	}
+	const asJSON = "Content-Type: application/json\r\n"
+	streamed := a.mint(t, admin, "context:list").Access
+	for name, tt := range map[string]struct {
+		head, body string
+		status     int
+	}{
+		"a body that is no JSON":       {"", "2\r\n{}\r\n0\r\n\r\n", 415},
+		"an id of nothing in chunks":   {asJSON, "7\r\n{\"clien\r\nb\r\nt_id\":\"a:b\"}\r\n0\r\n\r\n", 400},
+		"a chunk that is none":         {asJSON, "nonsense\r\n", 400},
+		"a body that breaks off later": {asJSON, "2\r\n{}\r\nnonsense\r\n", 400},
+	} {
+		if r := chunked(streamed, tt.head, tt.body); r.status != tt.status {
+			t.Errorf("%s: %d %s, want %d", name, r.status, r.body, tt.status)
+		}
+	}
+	if r := a.call(t, "GET", "/admin/identity", streamed, nil); r.status != 200 {
+		t.Errorf("a refused revocation ended the session: %d", r.status)
+	}
+	if r := chunked(streamed, "", "0\r\n\r\n"); r.status != 200 {
+		t.Errorf("an empty body of unknown length: %d %s, want what no body does", r.status, r.body)
+	}
+	if r := chunked(a.mint(t, admin).Access, asJSON, "2\r\n{}\r\n0\r\n\r\n"); r.status != 200 {
+		t.Errorf("an object in a chunk: %d %s", r.status, r.body)
+	}
+	if r := a.call(t, "GET", "/admin/identity", streamed, nil); r.status != 403 {
+		t.Errorf("the session goes on: %d", r.status)
+	}
 	victim := a.mint(t, admin, "blob")
 	other := map[string]string{"client_id": parse(t, victim.Access).Sub}
 	for name, permission := range map[string]string{"no right": "context:list", "another right": "keys:list", "a right to delete clients": "keys:clients:delete"} {
@@ -347,9 +380,17 @@ func TestCreateRootEndpoint(t *testing.T) {
 			t.Errorf("%s: the store changed", what)
 		}
 	}
-	refused("a revoked key", 409, "not replaced", admin, wallet)
+	refused("a revoked key", 409, "was revoked; it is not replaced", admin, wallet)
+	wallet["replace_revoked"] = true // its id is its identity: nothing replaces it
+	refused("a revoked wallet's key, replaced", 409, "was revoked; it is not replaced", admin, wallet)
+	// A live account answers alike whatever password comes: nothing is changed and nothing is learned.
+	created("the same account and password", "Key exists already", password)
 	password["provider_data"] = map[string]string{"username": "bob", "password": "another password"}
-	refused("another password for an account", 409, "not replaced", admin, password)
+	before := a.digest(t)
+	created("another password for an account", "Key exists already", password)
+	if a.digest(t) != before {
+		t.Error("another password for an account changed the store")
+	}
 	refused("a client with every right but admin", 403, "permission denied", a.mint(t, admin, "keys", "context", "application", "blob").Access, password)
 	for what, body := range map[string]string{
 		"unknown method":        `{"public_key":"x","auth_method":"near_wallet","provider_data":{}}`,
@@ -366,6 +407,69 @@ func TestCreateRootEndpoint(t *testing.T) {
 	}
 	refused("empty auth_method", 422, "auth_method", admin, `{"public_key":"x","auth_method":"","provider_data":{}}`)
 	a.logIn(t, "bob") // with the password of old
+}
+
+// The name of a deleted password account is not lost for ever: it passes to a new key, and nothing of the old one lives.
+func TestCreateRootEndpoint_NameOfARevokedAccount(t *testing.T) {
+	a := startAPI(t)
+	admin := a.logIn(t, "alice").Access
+	a.addAccount(t, "bob", "admin")
+	bob := a.logIn(t, "bob")
+	old := parse(t, bob.Access).Sub
+	minted := a.mint(t, bob.Access, "context:list")
+	a.call(t, "DELETE", "/admin/keys/"+old, admin, nil).data(t, &map[string]any{})
+	const another = "another password"
+	create := map[string]any{
+		"public_key": "bob", "auth_method": "user_password", "provider_data": map[string]string{"username": "bob", "password": another},
+		"permissions": []string{"context:list"},
+	}
+	// A script that adds what is not there must not bring somebody back who was sent away: only who says so does.
+	for _, unsaid := range []any{nil, false} {
+		create["replace_revoked"] = unsaid
+		before := a.digest(t)
+		r := a.call(t, "POST", "/admin/keys", admin, create)
+		if got := r.message(t, "unsaid"); r.status != 409 || !strings.Contains(got, "replace_revoked") || a.digest(t) != before {
+			t.Errorf("replace_revoked %v: %d %s", unsaid, r.status, r.body)
+		}
+	}
+	create["replace_revoked"] = true
+	for _, want := range []string{"Key was created", "Key exists already"} {
+		var got map[string]any
+		if a.call(t, "POST", "/admin/keys", admin, create).data(t, &got); got["message"] != want || got["status"] != true {
+			t.Errorf("%v, want %q", got, want)
+		}
+	}
+	var roots []map[string]any
+	a.call(t, "GET", "/admin/keys", admin, nil).data(t, &roots)
+	ids := map[bool][]any{}
+	for _, root := range roots {
+		if root["public_key"] == "bob" {
+			live := root["revoked_at"] == nil
+			ids[live] = append(ids[live], root["key_id"])
+		}
+	}
+	if len(ids[true]) != 1 || !reflect.DeepEqual(ids[false], []any{old}) || ids[true][0] == old {
+		t.Fatalf("bob's keys are %v, want %s revoked and a new one", ids, old)
+	}
+	for what, token := range map[string]string{"session": bob.Access, "client key": minted.Access} {
+		if r := a.call(t, "GET", "/admin/identity", token, nil); r.status != 403 || r.header.Get("X-Auth-Error") != "token_revoked" {
+			t.Errorf("the %s of the revoked key: %d", what, r.status)
+		}
+	}
+	if r := a.call(t, "POST", "/auth/token", "", a.loginBody("bob")); r.status != 401 {
+		t.Errorf("the old password: %d %s", r.status, r.body)
+	}
+	login := a.loginBody("bob")
+	login["provider_data"] = map[string]string{"username": "bob", "password": another}
+	var pair tokens
+	a.call(t, "POST", "/auth/token", "", login).data(t, &pair)
+	if got := parse(t, pair.Access); got.Sub != ids[true][0] || !slices.Equal(got.Permissions, []string{"context:list"}) {
+		t.Errorf("the new key: %+v, want the rights that it was given", got)
+	}
+	r := a.call(t, "GET", "/admin/audit", admin, nil)
+	if !strings.Contains(r.body, "has the account of the revoked key "+old) || strings.Contains(r.body, another) {
+		t.Errorf("the audit does not tell, or tells too much: %s", r.body)
+	}
 }
 
 // Two administrators delete each other over HTTP: one is left.

@@ -168,17 +168,20 @@ func (a *api) wire(t *testing.T, o apiOptions, log *slog.Logger) {
 		TrustedProxies: o.trusted, Now: a.now, Log: log,
 	}
 	issuer := &login.Issuer{Store: a.store, Tokens: codec, Secrets: secrets, AccessExpiry: time.Hour, RefreshExpiry: 30 * 24 * time.Hour, Now: a.now}
+	passwords := &password.Provider{Config: config.UserPassword{MemoryKiB: 8, Iterations: 1, MaxConcurrent: 4}, Accounts: a.account}
 	a.login = &login.Service{
 		Store: a.store, Issuer: issuer,
 		Providers: append([]provider.Provider{
-			&ethereum.Provider{PublicURL: o.publicURL, VerifyChallenge: challenges.Verify, Now: a.now},
-			&password.Provider{Config: config.UserPassword{MemoryKiB: 8, Iterations: 1, MaxConcurrent: 4}, Accounts: a.account},
+			&ethereum.Provider{PublicURL: o.publicURL, VerifyChallenge: challenges.Verify, Now: a.now}, passwords,
 		}, o.providers...),
 		Bootstrap:     &bootstrap.Service{Store: a.store, Dir: t.TempDir(), Mode: bootstrap.ModeSecret, Now: a.now, Log: log},
 		RefreshWindow: 2 * time.Minute, RefreshGrace: 10 * time.Second, HostAllowed: g.HostAllowed, Now: a.now, Log: log,
 	}
 	a.deps = httpapi.Deps{
-		Gate: g, Login: a.login, Keys: &keys.Service{Store: a.store, Issuer: issuer, MachineMax: 366 * 24 * time.Hour, Now: a.now, Log: log},
+		Gate: g, Login: a.login,
+		Keys: &keys.Service{
+			Store: a.store, Issuer: issuer, MachineMax: 366 * 24 * time.Hour, Now: a.now, Log: log, NewAccount: passwords.NewAccount,
+		},
 		Challenges: challenges, Metrics: metrics.New("test", g.Sessions.Counts), Readable: a.store.Read,
 		Limits: limit.New(o.limits, a.now), Audit: a.store.Audit, Refusals: &audit.Refusals{Log: a.store.Audit},
 		CORS: rules, Headers: o.headers, MaxBody: o.maxBody, PublicURL: o.publicURL, Trusted: o.trusted,
@@ -211,6 +214,15 @@ func (a *api) serve(t *testing.T, o apiOptions, log *slog.Logger) {
 	}
 	t.Cleanup(a.stop)
 	a.addr = l.Addr().String()
+}
+
+// withTimeouts returns the same service on another listener with short time-outs, for clients that are to run into them.
+// What is to be answered however busy the machine is goes to a itself.
+func (a *api) withTimeouts(t *testing.T, header, read time.Duration) *api {
+	t.Helper()
+	quick := &api{db: a.db, store: a.store, password: a.password, deps: a.deps}
+	quick.serve(t, apiOptions{headerTimeout: header, readTimeout: read}, a.deps.Log)
+	return quick
 }
 
 func (a *api) account(ctx context.Context, name string) (keyID, phc string, found bool, err error) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,11 +76,8 @@ func (s *server) body(c echo.Context) ([]byte, error) {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, fault.New(fault.TooLarge, fmt.Sprintf("the body is larger than %d bytes", s.MaxBody))
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, errSlowBody
-	}
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Invalid, "the body could not be read")
+		return nil, unread(err)
 	}
 	return body, nil
 }
@@ -87,8 +85,34 @@ func (s *server) body(c echo.Context) ([]byte, error) {
 // errSlowBody is answered 408: the body did not arrive within the read time-out.
 var errSlowBody = fault.New(fault.Invalid, "the body did not arrive in time")
 
-// optionalBody reports whether the request carries a body at all.
-func optionalBody(c echo.Context) bool { return c.Request().ContentLength != 0 }
+// hasBody reports whether the request carries a body at all. Of one whose length is not announced (chunks) it reads
+// the beginning and puts it back.
+func hasBody(c echo.Context) (bool, error) {
+	r := c.Request()
+	if r.ContentLength >= 0 {
+		return r.ContentLength > 0, nil
+	}
+	ahead := bufio.NewReader(r.Body)
+	switch _, err := ahead.Peek(1); {
+	case errors.Is(err, io.EOF):
+		return false, nil
+	case err != nil:
+		return false, unread(err)
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{ahead, r.Body}
+	return true, nil
+}
+
+// unread is the answer to a body that broke off.
+func unread(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlowBody
+	}
+	return fault.Wrap(err, fault.Invalid, "the body could not be read")
+}
 
 // required refuses a member that is absent (or null) and one that is empty.
 func required(name string, value *string) (string, error) {

@@ -142,7 +142,7 @@ var clientChecks = []contractCheck{
 		// The secrets rotate every 24 hours: they are overdue at the next start, and older ones verify for their grace.
 		s = again(25 * time.Hour)
 		older := part(t, root.Access, 0)["kid"]
-		for deadline := time.Now().Add(10 * time.Second); part(t, s.root(t).Access, 0)["kid"] == older; {
+		for deadline := time.Now().Add(time.Minute); part(t, s.root(t).Access, 0)["kid"] == older; {
 			if time.Now().After(deadline) {
 				t.Fatalf("tokens are still signed with %s", older)
 			}
@@ -155,13 +155,10 @@ var clientChecks = []contractCheck{
 		if r.status != 200 || r.header.Get("Location") != "" || strings.Contains(r.body, callback) {
 			t.Errorf("login page: %d %v, and the callback occurs in it: %t", r.status, r.header, strings.Contains(r.body, callback))
 		}
-		// decided (design 3.7): the login application comes later; these are its requests, and what it puts behind the #.
+		// decided (design 3.7): the login application comes later. These are its requests; what it puts behind the # is code
+		// of its own, which is not there to be tested yet.
 		root := s.root(t)
 		pair := s.wantsPair(t, "client key", s.clientKey(t, root.Access, map[string]any{"context_id": "", "context_identity": "", "permissions": []string{"admin"}}))
-		fragment := url.Values{"access_token": {pair.Access}, "refresh_token": {pair.Refresh}, "node_url": {"http://" + s.Addr}}.Encode()
-		if got, err := url.ParseQuery(fragment); err != nil || got.Get("access_token") != pair.Access || got.Get("refresh_token") != pair.Refresh {
-			t.Errorf("the tokens do not survive a fragment: %q, %v", fragment, err)
-		}
 		wants(t, "the callback's token", s.validate(t, pair.Access), 200, "")
 	}},
 	{56, "mero-js with an expired token", func(t *testing.T, s *site) {

@@ -101,8 +101,12 @@ var tokenChecks = []contractCheck{
 		body := s.loginBody("dev")
 		delete(body, "permissions")
 		body["timestamp"] = 1_760_000_000_000
-		body["bootstrap_secret"] = "of another product"
 		s.wantsPair(t, "an older client", s.call(t, "POST", "/auth/token", "", body))
+		// merobox goes on sending it where the contract's section 4.2 has it; here the bootstrap is closed.
+		body["provider_data"] = map[string]string{"username": "dev", "password": s.password, "bootstrap_secret": "of the first start"}
+		s.wantsPair(t, "merobox", s.call(t, "POST", "/auth/token", "", body))
+		body["bootstrap_secret"] = "where nobody reads it"
+		s.wantsPair(t, "beside provider_data", s.call(t, "POST", "/auth/token", "", body))
 	}},
 	{8, "a stale token on public routes", func(t *testing.T, s *site) {
 		s.wantsPair(t, "/auth/token", s.call(t, "POST", "/auth/token", "junk", s.loginBody("dev")))
@@ -128,7 +132,7 @@ var tokenChecks = []contractCheck{
 			"missing field":      {"client_name", nil, 400, "application/json"},
 			"empty method":       {"auth_method", "", 422, "application/json"},
 			"negative timestamp": {"timestamp", -1, 400, "application/json"},
-			// decided: 415, which says what is wrong; the form that a foreign page can post never is a login.
+			// decided (ARCHITECTURE, "A body that is not JSON"): 415, as RFC 9110 section 15.5.16 has it.
 			"wrong content type": {"timestamp", 1, 415, "text/plain"},
 		} {
 			body := s.loginBody("dev")

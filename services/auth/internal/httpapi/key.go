@@ -7,7 +7,9 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/auth/internal/keys"
+	"github.com/calimero-network/mero-go/services/auth/internal/limit"
 )
 
 type permissionsBody struct {
@@ -43,6 +45,7 @@ func (s *server) changePermissions(c echo.Context) error {
 type updateKeyBody struct {
 	Name      json.RawMessage `json:"name" doc:"a text, or null for none"`
 	ExpiresAt json.RawMessage `json:"expires_at" doc:"Unix seconds, or null for never"`
+	Password  json.RawMessage `json:"password" doc:"a new password for the key's account; all sessions of the key end"`
 }
 
 func (b updateKeyBody) update() (u keys.Update, err error) {
@@ -60,17 +63,28 @@ func (b updateKeyBody) update() (u keys.Update, err error) {
 			return u, fault.Wrap(err, fault.Invalid, "expires_at must be a time in Unix seconds, or null for never")
 		}
 	}
+	if b.Password != nil {
+		u.Password = new(string)
+		if err := json.Unmarshal(b.Password, u.Password); err != nil || bytes.Equal(b.Password, null) {
+			return u, fault.New(fault.Invalid, "password must be a text")
+		}
+	}
 	return u, nil
 }
 
 func (s *server) updateKey(c echo.Context) error {
 	var body updateKeyBody
-	if err := s.decodeChange(c, &body, "name", "expires_at"); err != nil {
+	if err := s.decodeChange(c, &body, "name", "expires_at", "password"); err != nil {
 		return err
 	}
 	update, err := body.update()
 	if err != nil {
 		return err
+	}
+	if update.Password != nil { // costs what a login costs
+		if err := s.Limits.Take(limit.Login, reqctx.Peer(c.Request().Context())); err != nil {
+			return limited(err)
+		}
 	}
 	k, err := s.Keys.Change(c.Request().Context(), caller(c), param(c, "key_id"), update)
 	if err != nil {

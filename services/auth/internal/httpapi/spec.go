@@ -79,7 +79,8 @@ func loginOperations() map[string]openapi.Operation {
 	return map[string]openapi.Operation{
 		"login.challenge": {
 			Summary: "A challenge for a wallet to sign", Answer: challengeBody{},
-			Text: "It is valid for five minutes and for one login. Nothing is stored until it is used.",
+			Text:  "It is valid for five minutes and for one login, by the method that it was asked for. Nothing is stored until it is used.",
+			Query: []openapi.Parameter{{Name: "method", Text: "the auth_method that alone may use it; without it any"}},
 		},
 		"login.providers": {Summary: "The ways to log in", Answer: providersBody{}},
 		"token.issue": {
@@ -146,15 +147,17 @@ func keyOperations() map[string]openapi.Operation {
 		"keys.list": {Summary: "The root keys", Query: pageQuery, Answer: []rootBody{}, Paged: true, Text: "Revoked ones included."},
 		"keys.create": {
 			Summary: "Add a root key", Body: createRootBody{}, Answer: createdBody{},
-			Text:    "By a proof of possession, or by the account alone: then whoever proves it can log in.",
-			Refuses: map[int]string{http.StatusConflict: "the identity had a key that was revoked, or the account exists", http.StatusUnprocessableEntity: "a member is empty"},
+			Text: "By a proof of possession, or by the account alone: then whoever proves it can log in. A live key of the identity stays as " +
+				"it is, and so does its password. The name of a password account whose key was revoked passes to a new key if `replace_revoked` is true.",
+			Refuses: map[int]string{http.StatusConflict: "the identity has a key that was revoked or has expired", http.StatusUnprocessableEntity: "a member is empty"},
 		},
 		"keys.delete": {
 			Summary: "Revoke a root key, its client keys and all their sessions", Answer: revokedBody{},
 			Refuses: map[int]string{http.StatusConflict: lastAdminKept},
 		},
 		"keys.change": {
-			Summary: "Change the name or the expiry of a key", Body: updateKeyBody{}, Answer: rootBody{}, Answers: []any{clientBody{}},
+			Summary: "Change the name or the expiry of a key, or the password of its account", Body: updateKeyBody{}, Answer: rootBody{}, Answers: []any{clientBody{}},
+			Text:    "What is absent stays as it is. A new password ends all sessions of the key, those of the caller too if the key is theirs.",
 			Refuses: map[int]string{http.StatusConflict: lastAdminKept},
 		},
 		"keys.permissions.get": {Summary: "The permissions of a key", Answer: permissionsBody{}},

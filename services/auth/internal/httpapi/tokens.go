@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -30,11 +31,34 @@ func (s *server) challenge(c echo.Context) error {
 	if err := s.Limits.Take(limit.Challenge, reqctx.Peer(c.Request().Context())); err != nil {
 		return limited(err)
 	}
-	text, claims, err := s.Challenges.Issue()
+	method, err := s.challengeMethod(c.Request().URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	text, claims, err := s.Challenges.Issue(method)
 	if err != nil {
 		return err
 	}
 	return ok(c, challengeBody{text, base64.StdEncoding.EncodeToString(claims.Nonce), claims.ID})
+}
+
+// challengeMethod returns the canonical auth_method that a challenge is asked for, "" when none is named: clients of the
+// reference name none, because they choose the method later.
+func (s *server) challengeMethod(rawQuery string) (string, error) {
+	query, err := url.ParseQuery(rawQuery)
+	switch {
+	case err != nil:
+		return "", fault.Wrap(err, fault.Invalid, "the query is malformed")
+	case !query.Has("method"):
+		return "", nil
+	case len(query["method"]) > 1:
+		return "", fault.New(fault.Invalid, "method occurs more than once")
+	}
+	p := s.Login.Provider(query.Get("method"))
+	if p == nil {
+		return "", fault.New(fault.Invalid, "unsupported authentication method")
+	}
+	return p.Name(), nil
 }
 
 type challengeBody struct {

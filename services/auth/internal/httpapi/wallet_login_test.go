@@ -64,13 +64,19 @@ func (n *nearService) send(t testing.TB, method, path string, body any) authtest
 // signed is the body of a login of alice.testnet with a fresh challenge; members replace parts of provider_data.
 func (n *nearService) signed(t testing.TB, recipient string, members map[string]any) map[string]any {
 	t.Helper()
+	return n.signedFor(t, "/auth/challenge", recipient, members)
+}
+
+// signedFor is signed with a challenge from this address.
+func (n *nearService) signedFor(t testing.TB, address, recipient string, members map[string]any) map[string]any {
+	t.Helper()
 	var issued struct {
 		Data struct {
 			Challenge string
 			Nonce     string
 		}
 	}
-	if err := json.Unmarshal([]byte(n.send(t, "GET", "/auth/challenge", nil).Body), &issued); err != nil {
+	if err := json.Unmarshal([]byte(n.send(t, "GET", address, nil).Body), &issued); err != nil {
 		t.Fatal(err)
 	}
 	nonce, err := base64.StdEncoding.DecodeString(issued.Data.Nonce)
@@ -296,5 +302,141 @@ func TestNEARAccountAddedByAnAdministrator(t *testing.T) {
 	n.wallet = bob
 	if a := n.send(t, "POST", "/auth/token", n.signed(t, "node.example", map[string]any{"wallet_address": "bob.testnet"})); a.Status != http.StatusOK {
 		t.Errorf("login of the added account: %v", a)
+	}
+}
+
+// refreshAs refreshes a pair in an answer after the access token has expired.
+func (n *nearService) refreshAs(t testing.TB, of authtest.Answer) authtest.Answer {
+	t.Helper()
+	var body struct {
+		Data struct {
+			Access  string `json:"access_token"`
+			Refresh string `json:"refresh_token"`
+		}
+	}
+	if err := json.Unmarshal([]byte(of.Body), &body); err != nil || body.Data.Refresh == "" {
+		t.Fatalf("no pair: %v, %v", of, err)
+	}
+	return n.send(t, "POST", "/auth/refresh", map[string]string{"access_token": body.Data.Access, "refresh_token": body.Data.Refresh})
+}
+
+// Whoever stole a key of an account and logged in with it stays logged in until the owner takes the key off the account,
+// and not for the thirty days of a refresh token.
+func TestNEARRefresh_AccessKeyTakenAway(t *testing.T) {
+	for name, reply := range map[string]jsonrpctest.Reply{
+		"the key is gone":     jsonrpctest.Failure(neartest.Cause("UNKNOWN_ACCESS_KEY")),
+		"the account is gone": jsonrpctest.Failure(neartest.Cause("UNKNOWN_ACCOUNT")),
+		"function calls":      jsonrpctest.Result(strings.Replace(neartest.FullAccess, `"FullAccess"`, `{"FunctionCall":{}}`, 1)),
+	} {
+		n := startNEAR(t)
+		first := n.first(t)
+		n.Clock.Advance(time.Hour)
+		second := n.refreshAs(t, first)
+		if asked := n.rpc.Requests(); second.Status != http.StatusOK || len(asked) != 1 || !strings.Contains(string(asked[0].Params), n.wallet.PublicKey) {
+			t.Fatalf("%s: a refresh while the key is there: %v, %d questions", name, second, len(asked))
+		}
+		// The repeat of a lost answer was decided with it.
+		if again := n.refreshAs(t, first); again.Status != http.StatusOK || again.Body != second.Body || len(n.rpc.Requests()) != 0 {
+			t.Errorf("%s: the repeat: %v", name, again)
+		}
+		n.rpc.Set(reply)
+		if a := n.refreshAs(t, second); a.Status != http.StatusUnauthorized || !strings.Contains(a.Body, "Access token still valid") || len(n.rpc.Requests()) != 0 {
+			t.Errorf("%s: an early refresh: %v, want it refused without a question", name, a)
+		}
+		n.Clock.Advance(time.Hour - time.Minute)
+		access := accessToken(t, second)
+		if a := n.Ask(t, authtest.Question{Form: "nginx", Target: contexts, Token: access}); a.Status != http.StatusOK {
+			t.Fatalf("%s: the last minute of the access token: %v", name, a)
+		}
+		a := n.refreshAs(t, second)
+		if a.Status != http.StatusUnauthorized || a.Reason() != "token_revoked" || !strings.Contains(a.Body, "log in again") {
+			t.Errorf("%s: %v, want 401 token_revoked", name, a)
+		}
+		if a := n.Ask(t, authtest.Question{Form: "nginx", Target: contexts, Token: access}); a.Status != http.StatusUnauthorized || a.Reason() != "token_revoked" {
+			t.Errorf("%s: the access token of the ended session: %v", name, a)
+		}
+		n.rpc.Set(jsonrpctest.Result(neartest.FullAccess))
+		if a := n.refreshAs(t, second); a.Status != http.StatusUnauthorized || a.Reason() != "token_revoked" {
+			t.Errorf("%s: the session came back: %v", name, a)
+		}
+		login := n.send(t, "POST", "/auth/token", n.signed(t, "node.example", nil))
+		r := n.Exchange(t, "", "GET", []byte("GET /admin/audit HTTP/1.1\r\nHost: auth\r\nAuthorization: Bearer "+accessToken(t, login)+"\r\n\r\n"))
+		if !strings.Contains(r.Body, `"identity_unproved"`) || !strings.Contains(r.Body, "no full access to the account") {
+			t.Errorf("%s: the audit: %v", name, r)
+		}
+		figures := n.scrape(t)
+		for outcome, count := range map[string]string{"confirmed": "1", "denied": "1"} {
+			if want := `mero_auth_renewals_total{outcome="` + outcome + `",provider="near_wallet"} ` + count; !strings.Contains(figures, want) {
+				t.Errorf("%s: the figures lack %s", name, want)
+			}
+		}
+	}
+}
+
+// Whoever stops the RPC node logs nobody out.
+func TestNEARRefresh_Outage(t *testing.T) {
+	n := startNEAR(t)
+	pair := n.first(t)
+	for name, reply := range map[string]jsonrpctest.Reply{
+		"HTTP 500":    jsonrpctest.Status(500, ""),
+		"nonsense":    jsonrpctest.Raw("[]"),
+		"hangs up":    jsonrpctest.HangUp,
+		"lies":        jsonrpctest.Result(`{"error":"access key does not exist","block_height":1}`),
+		"has nothing": jsonrpctest.Failure(neartest.Cause("UNAVAILABLE_SHARD")),
+	} {
+		n.rpc.Set(reply)
+		n.Clock.Advance(time.Hour)
+		if pair = n.refreshAs(t, pair); pair.Status != http.StatusOK {
+			t.Fatalf("%s: %v, want the session to go on", name, pair)
+		}
+		if len(n.rpc.Requests()) == 0 {
+			t.Errorf("%s: nobody was asked", name)
+		}
+	}
+	lines := n.Log.Lines("without the word of its provider")
+	if log := strings.Join(lines, ""); len(lines) != 5 || strings.Contains(log, "path-key") || strings.Contains(log, "api-key") {
+		t.Errorf("the log: %s", log)
+	}
+	if figures := n.scrape(t); !strings.Contains(figures, `mero_auth_renewals_total{outcome="unanswered",provider="near_wallet"} 5`) {
+		t.Errorf("the figures: %s", figures)
+	}
+	// Sessions of other identities ask nobody.
+	n.rpc.Requests()
+	client := n.Client(t, n.Root(t, "admin"), "context:list")
+	n.Clock.Advance(time.Hour)
+	body := map[string]string{"access_token": client.Access, "refresh_token": client.Refresh}
+	if a := n.send(t, "POST", "/auth/refresh", body); a.Status != http.StatusOK || len(n.rpc.Requests()) != 0 {
+		t.Errorf("a client key: %v", a)
+	}
+}
+
+// scrape returns the figures of the operators' listener.
+func (n *nearService) scrape(t testing.TB) string {
+	t.Helper()
+	return authtest.Exchange(t, n.Operators, "", "GET", []byte("GET /metrics HTTP/1.1\r\nHost: ops\r\n\r\n")).Body
+}
+
+// A challenge that was asked for one method logs nobody in by another, and whoever is asked about signatures is not asked.
+func TestNEARLogin_ChallengeOfAnotherMethod(t *testing.T) {
+	n := startNEAR(t, func(c *config.Config) { c.Providers.EthWallet, c.Providers.UserPassword = true, true })
+	n.first(t)
+	for _, method := range []string{"eth_wallet", "ethereum", "user_password"} {
+		a := n.send(t, "POST", "/auth/token", n.signedFor(t, "/auth/challenge?method="+method, "node.example", nil))
+		if a.Status != http.StatusUnauthorized || !strings.Contains(a.Body, "issued for another auth_method") || a.Reason() != "" {
+			t.Errorf("%s: %v", method, a)
+		}
+	}
+	if asked := len(n.rpc.Requests()); asked != 0 {
+		t.Errorf("the node was asked %d times", asked)
+	}
+	for _, address := range []string{"/auth/challenge?method=near_wallet", "/auth/challenge?method=near", "/auth/challenge?other=1", "/auth/challenge"} {
+		if a := n.send(t, "POST", "/auth/token", n.signedFor(t, address, "node.example", nil)); a.Status != http.StatusOK {
+			t.Errorf("%s: %v", address, a)
+		}
+	}
+	for _, query := range []string{"method=", "method", "method=nobody", "method=Near_Wallet", "method=near&method=near", "method=near_wallet%00", "method=%zz", "method=a;b"} {
+		if a := n.send(t, "GET", "/auth/challenge?"+query, nil); a.Status != http.StatusBadRequest {
+			t.Errorf("%s: %v, want 400", query, a)
+		}
 	}
 }

@@ -181,7 +181,7 @@ func (c *Client) exchange(ctx context.Context, method string, params any) (json.
 		case errors.Is(err, errTooLarge):
 			return nil, fmt.Errorf("%s: %w: %w", c.options.Name, ErrUnavailable, err)
 		case try == maxTries, !wait(ctx, pause):
-			return nil, c.unavailable(c.redact(err))
+			return nil, c.unavailable(redact(err))
 		}
 		pause *= 2
 	}
@@ -236,20 +236,16 @@ func (c *Client) unavailable(why string) error {
 	return fmt.Errorf("%s: %w: %s", c.options.Name, ErrUnavailable, why)
 }
 
-// redact is the text of a transport error without the address, whose path or query may be a key, and without the API
-// key, should the server's broken answer be quoted and repeat it.
-func (c *Client) redact(err error) string {
+// redact is the text of a transport error without the address, whose path or query may be a key, and without what the
+// server sent: a broken answer may repeat our request. net/http quotes it, but for the lines of a header.
+func redact(err error) string {
 	if wrapped, is := errors.AsType[*url.Error](err); is {
 		err = wrapped.Err
 	}
 	text := err.Error()
-	secrets := []string{c.options.APIKey}
-	if u, err := url.Parse(c.options.URL); err == nil {
-		secrets = append(secrets, strings.Trim(u.EscapedPath(), "/"), u.RawQuery)
-	}
-	for _, secret := range secrets {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "REDACTED")
+	for _, mark := range []string{`"`, "malformed MIME header"} {
+		if before, _, found := strings.Cut(text, mark); found {
+			text = before + "(the answer is not repeated)"
 		}
 	}
 	return text

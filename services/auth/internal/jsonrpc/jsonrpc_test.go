@@ -236,6 +236,34 @@ func TestCall_TransportFailuresAreRetried(t *testing.T) {
 	}
 }
 
+// A server, or what stands before it, that answers nonsense and repeats the request in it must not bring our keys into
+// errors and the log.
+func TestCall_BrokenAnswerThatRepeatsTheKeys(t *testing.T) {
+	s := jsonrpctest.Start(t, nil)
+	c, now := newClient(t, s)
+	for what, tt := range map[string]struct{ answer, why string }{
+		"a status line":       {"HTTP/1.1 $KEYS\r\n\r\n", "malformed HTTP status"},
+		"no status line":      {"$KEYS\r\n\r\n", "malformed HTTP status"},
+		"a header line":       {"HTTP/1.1 200 OK\r\n$KEYS\r\n\r\n", "(the answer is not repeated)"},
+		"a length":            {"HTTP/1.1 200 OK\r\nContent-Length: $KEYS\r\n\r\n", "Content-Length"},
+		"a transfer encoding": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: $KEYS\r\n\r\n", "transfer encoding"},
+	} {
+		s.Set(func(w http.ResponseWriter, r jsonrpctest.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+				return
+			}
+			keys := "of " + r.HTTP.Header.Get("X-Api-Key") + " at " + r.HTTP.URL.RequestURI() + ` and "path-key"`
+			_, _ = io.WriteString(conn, strings.ReplaceAll(tt.answer, "$KEYS", keys)) // the client may be gone
+			_ = conn.Close()
+		})
+		_, err := call(t, c)
+		wantUnavailable(t, what, err, tt.why)
+		now.advance(time.Minute) // the breaker lets the next one through
+	}
+}
+
 func TestCall_NobodyListens(t *testing.T) {
 	s := httptest.NewServer(http.NotFoundHandler())
 	address := s.URL
@@ -253,7 +281,7 @@ func TestCall_StallingServer(t *testing.T) {
 	wantUnavailable(t, "Call", err, "deadline exceeded")
 	// A connection that went silent is given up in time for another.
 	s.Set(jsonrpctest.InTurn(s.Stall(), jsonrpctest.Result(`1`)))
-	c, _ = clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 4 * time.Second})
+	c, _ = clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 8 * time.Second})
 	if got, err := call(t, c); err != nil || got != "1" {
 		t.Errorf("Call = %s, %v, want the answer to the second try", got, err)
 	}
@@ -271,7 +299,7 @@ func TestCall_BurstAgainstStallingServer(t *testing.T) {
 		}
 		stall(w, r)
 	})
-	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 300 * time.Millisecond})
+	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 2 * time.Second})
 	var wg sync.WaitGroup
 	for range 200 {
 		wg.Go(func() {

@@ -26,7 +26,7 @@ func TestChange(t *testing.T) {
 		client := f.mint(t, admin, "context:list")
 		name := "the build server"
 		item, err := f.Change(t.Context(), admin, client.KeyID, keys.Update{Name: &name})
-		if err != nil || item.Name != name || item.ExpiresAt != 0 || !item.Valid || !slices.Equal(item.Permissions, []string{"context:list"}) {
+		if err != nil || item.Name != name || item.ExpiresAt != 0 || item.State != keys.Live || !slices.Equal(item.Permissions, []string{"context:list"}) {
 			t.Errorf("Change = %+v, %v", item, err)
 		}
 		end := start.Unix() + 600
@@ -122,7 +122,7 @@ func TestChange_ExpiryHoldsForCachedSessions(t *testing.T) {
 type signing struct{ enroller }
 
 func (signing) Authenticate(_ context.Context, a provider.Attempt) (provider.Proof, error) {
-	var data struct{ Account, Signature, Challenge string }
+	var data struct{ Account, Signature, Challenge, Method string }
 	if err := json.Unmarshal(a.Data, &data); err != nil {
 		return provider.Proof{}, fmt.Errorf("%w: %w", provider.ErrMalformed, err)
 	}
@@ -131,7 +131,7 @@ func (signing) Authenticate(_ context.Context, a provider.Attempt) (provider.Pro
 	}
 	return provider.Proof{
 		KeyID: "wallet-" + data.Account, PublicKey: data.Account, Account: data.Account,
-		Challenge: &challenge.Claims{ID: data.Challenge, Expires: start.Add(time.Minute)},
+		Challenge: &challenge.Claims{ID: data.Challenge, Expires: start.Add(time.Minute), Method: data.Method},
 	}, nil
 }
 
@@ -165,6 +165,11 @@ func TestCreateRoot_ProofOfPossession(t *testing.T) {
 	}
 	_, err := create(`{"account":"carol","signature":"good","challenge":"c1"}`)
 	want(t, "a challenge twice", err, fault.Invalid, "", "used already")
+	_, err = create(`{"account":"carol","signature":"good","challenge":"c2","method":"eth_wallet"}`)
+	want(t, "a challenge of another method", err, fault.Invalid, "", "issued for another auth_method")
+	if created, err := create(`{"account":"carol","signature":"good","challenge":"c2","method":"test_wallet"}`); !created || err != nil {
+		t.Errorf("with a challenge of the method: %t, %v", created, err)
+	}
 	if created, err := create(`{"account":"x","signature":null}`); !created || err != nil || f.key(t, "wallet-named").ID == "" {
 		t.Errorf("by account: %t, %v", created, err)
 	}
@@ -244,4 +249,57 @@ func TestList_Pages(t *testing.T) {
 			want(t, "cursor", err, fault.Invalid, "", "cursor")
 		}
 	})
+}
+
+// The hash takes its time: what happens to the key or the account meanwhile counts.
+func TestChange_PasswordOfWhatHasChangedMeanwhile(t *testing.T) {
+	f := inMemory(t)
+	admin := f.root(t, "admin", "admin")
+	if created, err := f.CreateRoot(t.Context(), admin, keys.RootRequest{Provider: enroller{"$first"}, Attempt: attempt("bob")}); !created || err != nil {
+		t.Fatal(err)
+	}
+	account := func() (a store.Account) {
+		t.Helper()
+		f.update(t, func(tx *store.Tx) (err error) {
+			a, err = tx.Account("test_wallet", "bob")
+			return err
+		})
+		return a
+	}
+	id := account().Key
+	text := "a new password"
+	set := func(meanwhile func()) error {
+		f.NewAccount = func(_ context.Context, name, password string) (provider.Proof, error) {
+			if name != "bob" || password != text {
+				t.Errorf("NewAccount(%q, %q)", name, password)
+			}
+			meanwhile()
+			return provider.Proof{Account: name, PasswordHash: "$second"}, nil
+		}
+		_, err := f.Change(t.Context(), admin, id, keys.Update{Password: &text})
+		return err
+	}
+	_, err := f.Change(t.Context(), admin, id, keys.Update{Password: &text})
+	want(t, "without passwords", err, fault.Invalid, "", "switched off")
+	err = set(func() {
+		f.update(t, func(tx *store.Tx) error {
+			return tx.PutAccount("test_wallet", store.Account{Name: "bob", Key: "another", PHC: "$another"})
+		})
+	})
+	want(t, "the account of another key", err, fault.Invalid, "", "has no password")
+	if got := account(); got.PHC != "$another" {
+		t.Errorf("the account holds %q", got.PHC)
+	}
+	f.update(t, func(tx *store.Tx) error {
+		return tx.PutAccount("test_wallet", store.Account{Name: "bob", Key: id, PHC: "$first"})
+	})
+	if err := set(func() {}); err != nil || account().PHC != "$second" {
+		t.Errorf("set: %v, the account holds %q", err, account().PHC)
+	}
+	err = set(func() {
+		if _, err := f.RevokeRoot(t.Context(), admin, id); err != nil {
+			t.Error(err)
+		}
+	})
+	want(t, "a revoked key", err, fault.NotFound, "", "Key not found")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
+	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
 	"github.com/calimero-network/mero-go/services/auth/internal/provider"
@@ -44,6 +45,10 @@ type Service struct {
 	MachineMax time.Duration
 	Now        func() time.Time
 	Log        *slog.Logger
+
+	// NewAccount checks and hashes a password for the account of a name; nil when passwords are switched off. Its errors
+	// are those of package provider.
+	NewAccount func(ctx context.Context, name, password string) (provider.Proof, error)
 }
 
 // RootRequest asks for a root key of an account that an administrator names or whose owner has signed for it.
@@ -54,10 +59,15 @@ type RootRequest struct {
 	Name        string
 	Permissions []string      // nil for admin
 	ExpiresIn   time.Duration // 0 for never
+
+	// ReplaceRevoked lets the name of a password account whose key was revoked pass to the new key.
+	ReplaceRevoked bool
 }
 
 // CreateRoot adds a root key. It reports false when a live key of that identity exists already, and changes nothing
-// then. A revoked key of that identity is a conflict: it never comes back.
+// then, a password least of all. A revoked key of that identity is a conflict: it never comes back. The name of a
+// password account alone, whose key has a random id, passes to a new key if the request says so. An expired key is a
+// conflict, too.
 func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRequest) (created bool, err error) {
 	if !caller.Rights.Admin() {
 		return false, fault.New(fault.Forbidden, "only an administrator adds root keys")
@@ -71,12 +81,12 @@ func (s *Service) CreateRoot(ctx context.Context, caller *gate.Session, r RootRe
 	}
 	var key store.Key
 	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		key, created, err = s.addRoot(tx, caller, grant)
+		key, created, err = s.addRoot(tx, caller, grant, r.ReplaceRevoked)
 		return err
 	})
 	switch {
-	case errors.Is(err, store.ErrExists):
-		return false, fault.Wrap(err, fault.Conflict, "a key of this account exists already or was revoked; it is not replaced")
+	case errors.Is(err, challenge.ErrMethod):
+		return false, fault.Wrap(err, fault.Invalid, err.Error())
 	case errors.Is(err, store.ErrUsed):
 		return false, fault.Wrap(err, fault.Invalid, "the challenge was used already, ask for a new one")
 	case errors.Is(err, store.ErrClock):
@@ -141,25 +151,61 @@ func identify(ctx context.Context, r RootRequest) (provider.Proof, error) {
 	return proof, err
 }
 
-func (s *Service) addRoot(tx *store.Tx, caller *gate.Session, grant login.RootGrant) (key store.Key, created bool, err error) {
+func (s *Service) addRoot(
+	tx *store.Tx, caller *gate.Session, grant login.RootGrant, replace bool,
+) (key store.Key, created bool, err error) {
 	by, err := s.admitted(tx, caller, adminOnly)
 	if err != nil {
 		return key, false, err
 	}
+	return s.addRootBy(tx, by, grant, replace)
+}
+
+var (
+	errWasRevoked  = fault.New(fault.Conflict, "the key of this account was revoked; it is not replaced")
+	errNotReplaced = fault.New(fault.Conflict, "the key of this account was revoked; it is not replaced unless replace_revoked is true")
+	errHasExpired  = fault.New(fault.Conflict, "the key of this account has expired; it is not replaced, set its expires_at")
+)
+
+// addRootBy is addRoot for a caller who was admitted.
+func (s *Service) addRootBy(tx *store.Tx, by standing, grant login.RootGrant, replace bool) (key store.Key, created bool, err error) {
 	if err := by.mayGrant(grant.Permissions); err != nil {
 		return key, false, err
 	}
-	if c := grant.Proof.Challenge; c != nil {
-		if err := tx.UseChallenge(c.ID, c.Expires, s.Now()); err != nil {
-			return key, false, err
-		}
+	if err := login.UseChallenge(tx, grant.Provider, grant.Proof, s.Now()); err != nil {
+		return key, false, err
 	}
-	existing, err := tx.Key(grant.Proof.KeyID)
-	if grant.Proof.KeyID != "" && err == nil && existing.Live(s.Now()) {
+	existing, err := keyOf(tx, grant)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return key, false, err
+	case existing.Live(s.Now()):
 		return existing, false, nil
+	case existing.RevokedAt == 0:
+		return key, false, errHasExpired
+	case grant.Proof.KeyID != "":
+		return key, false, errWasRevoked
+	case !replace:
+		return key, false, errNotReplaced
+	default:
+		grant.Replaces = existing.ID
 	}
 	key, err = login.AddRoot(tx, grant)
 	return key, err == nil, err
+}
+
+// keyOf returns the key of the identity that a root key is asked for, dead or alive, or store.ErrNotFound.
+func keyOf(tx *store.Tx, grant login.RootGrant) (store.Key, error) {
+	id := grant.Proof.KeyID
+	if id == "" {
+		account, err := tx.Account(grant.Provider, grant.Proof.Account)
+		if err != nil {
+			return store.Key{}, err
+		}
+		id = account.Key
+	}
+	return tx.Key(id)
 }
 
 // ClientRequest asks for a client key.

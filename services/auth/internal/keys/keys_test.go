@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -229,7 +230,7 @@ func TestCreateClient_ByAClientKey(t *testing.T) {
 			t.Fatalf("List = %+v, %v", list, err)
 		}
 		for _, k := range list {
-			if k.Valid {
+			if k.State == keys.Live {
 				t.Errorf("client key %s is valid under a revoked root", k.ID)
 			}
 		}
@@ -373,16 +374,36 @@ func TestCreateRoot(t *testing.T) {
 	if created, err = create(admin, enroller{"$argon2id$1"}, "carol", ""); !created || err != nil {
 		t.Errorf("CreateRoot of an account = %t, %v", created, err)
 	}
-	_, err = create(admin, enroller{"$argon2id$2"}, "carol", "")
-	want(t, "an existing account", err, fault.Conflict, "", "not replaced")
+	if created, err = create(admin, enroller{"$argon2id$2"}, "carol", ""); created || err != nil {
+		t.Errorf("CreateRoot of a live account = %t, %v, want nothing done", created, err)
+	}
+	var account store.Account
+	f.update(t, func(tx *store.Tx) (err error) {
+		account, err = tx.Account("test_wallet", "carol")
+		return err
+	})
+	if account.PHC != "$argon2id$1" {
+		t.Errorf("the account holds %q: a request to create it changed its password", account.PHC)
+	}
+	// What has expired can be prolonged, so it is neither made anew nor taken for revoked.
+	f.update(t, func(tx *store.Tx) error {
+		expired := store.Key{ID: "wallet-erin", Type: store.Root, ExpiresAt: start.Unix()}
+		carol := f.key(t, account.Key)
+		carol.ExpiresAt = start.Unix()
+		return errors.Join(tx.CreateKey(expired, []string{"admin"}), tx.ChangeKey(carol))
+	})
+	_, err = create(admin, enroller{}, "erin", "")
+	want(t, "an expired key", err, fault.Conflict, "", "has expired; it is not replaced, set its expires_at")
+	_, err = create(admin, enroller{"$argon2id$3"}, "carol", "")
+	want(t, "an expired account", err, fault.Conflict, "", "has expired; it is not replaced, set its expires_at")
 	_, err = create(admin, enroller{}, "", "")
 	want(t, "no account", err, fault.Invalid, "", "")
 	_, err = create(admin, enroller{}, "dave", "ftp://x")
 	want(t, "bad target", err, fault.Invalid, "", "target_node_url")
 	_, err = create(f.root(t, "narrow", "keys", "context"), enroller{}, "eve", "")
 	want(t, "caller with every keys permission but not admin", err, fault.Forbidden, "", "administrator")
-	if roots := f.count(t, "root"); roots != 4 || f.count(t, "account") != 1 {
-		t.Errorf("%d root keys and %d accounts, want 4 and 1", roots, f.count(t, "account"))
+	if roots := f.count(t, "root"); roots != 5 || f.count(t, "account") != 1 {
+		t.Errorf("%d root keys and %d accounts, want 5 and 1", roots, f.count(t, "account"))
 	}
 }
 
@@ -396,6 +417,8 @@ func TestList(t *testing.T) {
 	f.update(t, func(tx *store.Tx) error {
 		for id, k := range map[string]store.Key{
 			"live": {}, "revoked": {RevokedAt: 5}, "expired": {ExpiresAt: start.Unix()}, "orphan": {RootKeyID: "nobody"},
+			"of-revoked": {RootKeyID: "c-root"}, "of-expired": {RootKeyID: "d-root"},
+			"revoked-of-expired": {RevokedAt: 5, RootKeyID: "d-root"},
 		} {
 			k.ID, k.Type = id, store.Client
 			if k.RootKeyID == "" {
@@ -405,23 +428,29 @@ func TestList(t *testing.T) {
 				return err
 			}
 		}
-		return nil
+		return errors.Join(
+			tx.CreateKey(store.Key{ID: "c-root", Type: store.Root, RevokedAt: 5}, nil),
+			tx.CreateKey(store.Key{ID: "d-root", Type: store.Root, ExpiresAt: start.Unix()}, nil),
+		)
 	})
 	var roots []string
 	list, _, err := f.List(t.Context(), store.Root, keys.Page{})
 	for _, k := range list {
 		roots = append(roots, k.ID)
 	}
-	if wantRoots := []string{"a-root", "b-root"}; err != nil || !slices.Equal(roots, wantRoots) {
+	if wantRoots := []string{"a-root", "b-root", "c-root", "d-root"}; err != nil || !slices.Equal(roots, wantRoots) {
 		t.Errorf("root keys %q, %v, want %q", roots, err, wantRoots)
 	}
-	valid := map[string]bool{}
+	states := map[string]keys.State{}
 	list, _, err = f.List(t.Context(), store.Client, keys.Page{})
 	for _, k := range list {
-		valid[k.ID] = k.Valid
+		states[k.ID] = k.State
 	}
-	wantValid := map[string]bool{"live": true, "revoked": false, "expired": false, "orphan": false}
-	if err != nil || !reflect.DeepEqual(valid, wantValid) {
-		t.Errorf("client keys %v, %v, want %v", valid, err, wantValid)
+	wantStates := map[string]keys.State{
+		"live": "live", "revoked": "revoked", "expired": "expired", "orphan": "root_revoked",
+		"of-revoked": "root_revoked", "of-expired": "root_expired", "revoked-of-expired": "revoked",
+	}
+	if err != nil || !reflect.DeepEqual(states, wantStates) {
+		t.Errorf("client keys %v, %v, want %v", states, err, wantStates)
 	}
 }

@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
@@ -27,11 +28,34 @@ func cut[T any](p Page, list []T) (page []T, more bool) {
 	return list, false
 }
 
+// State says whether a key can be used and, if not, why: first what is wrong with the key itself.
+type State string
+
+// The states of a key.
+const (
+	Live        State = "live"
+	Revoked     State = "revoked"
+	Expired     State = "expired"
+	RootRevoked State = "root_revoked" // a client key's root
+	RootExpired State = "root_expired"
+)
+
+// stateOf is the state of a key by itself.
+func stateOf(k store.Key, now time.Time) State {
+	switch {
+	case k.RevokedAt != 0:
+		return Revoked
+	case !k.Live(now):
+		return Expired
+	}
+	return Live
+}
+
 // Listed is a key with what is known of it.
 type Listed struct {
 	store.Key
 	Permissions []string
-	Valid       bool  // live, and its root key too
+	State       State
 	LastUsed    int64 // Unix seconds, up to a minute behind; 0 = never
 }
 
@@ -43,12 +67,12 @@ func (s *Service) List(ctx context.Context, t store.KeyType, p Page) (list []Lis
 	more := false
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
 		list = nil
-		live := map[string]bool{} // root keys seen
+		roots := map[string]State{} // seen
 		for k, err := range tx.KeysAfter(t, p.Cursor) {
 			if err != nil {
 				return err
 			}
-			item, err := s.listed(tx, k, live)
+			item, err := s.listed(tx, k, roots)
 			if err != nil {
 				return err
 			}
@@ -64,25 +88,37 @@ func (s *Service) List(ctx context.Context, t store.KeyType, p Page) (list []Lis
 	return list, next, err
 }
 
-// listed completes a key. live remembers the root keys of a list.
-func (s *Service) listed(tx *store.Tx, k store.Key, live map[string]bool) (item Listed, err error) {
-	now := s.Now()
-	item = Listed{Key: k, Valid: k.Live(now)}
-	if k.Type == store.Client {
-		rootLive, known := live[k.RootKeyID]
+// listed completes a key. roots remembers the root keys of a list.
+func (s *Service) listed(tx *store.Tx, k store.Key, roots map[string]State) (item Listed, err error) {
+	item = Listed{Key: k, State: stateOf(k, s.Now())}
+	if k.Type == store.Client && item.State == Live {
+		root, known := roots[k.RootKeyID]
 		if !known {
-			root, err := tx.Key(k.RootKeyID)
-			if err != nil && !errors.Is(err, store.ErrNotFound) {
+			if root, err = s.rootState(tx, k.RootKeyID); err != nil {
 				return item, err
 			}
-			rootLive = err == nil && root.Live(now)
-			live[k.RootKeyID] = rootLive
+			roots[k.RootKeyID] = root
 		}
-		item.Valid = item.Valid && rootLive
+		item.State = root
 	}
 	if item.LastUsed, err = tx.KeyUsed(k.ID); err != nil {
 		return item, err
 	}
 	item.Permissions, err = tx.Permissions(k.ID)
 	return item, err
+}
+
+// rootState is what the state of a root key makes of the client keys under it.
+func (s *Service) rootState(tx *store.Tx, id string) (State, error) {
+	root, err := tx.Key(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return RootRevoked, nil
+	}
+	switch stateOf(root, s.Now()) {
+	case Revoked:
+		return RootRevoked, err
+	case Expired:
+		return RootExpired, err
+	}
+	return Live, err
 }

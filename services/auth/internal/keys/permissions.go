@@ -83,6 +83,11 @@ func (s *Service) changePermissions(
 	if err != nil {
 		return nil, false, err
 	}
+	return s.changePermissionsBy(tx, by, id, c)
+}
+
+// changePermissionsBy is changePermissions for a caller who was admitted.
+func (s *Service) changePermissionsBy(tx *store.Tx, by standing, id string, c Change) (list []string, changed bool, err error) {
 	k, err := liveKey(tx, id)
 	if err != nil {
 		return nil, false, err
@@ -118,7 +123,7 @@ func (s *Service) changePermissions(
 		return nil, false, err
 	}
 	return list, true, tx.Audit(audit.Event{
-		Time: s.Now(), Action: audit.PermissionsChanged, Actor: caller.KeyID, Subject: id,
+		Time: s.Now(), Action: audit.PermissionsChanged, Actor: by.key.ID, Subject: id,
 		Detail: "from " + permission.Join(held) + " to " + permission.Join(list),
 	})
 }

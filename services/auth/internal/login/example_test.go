@@ -19,7 +19,7 @@ func TestToken_CustomProvider(t *testing.T) {
 	device := func(seed byte, members map[string]string) login.Request {
 		t.Helper()
 		key := ed25519.NewKeyFromSeed(append(make([]byte, ed25519.SeedSize-1), seed))
-		text, _, err := f.challenges.Issue()
+		text, _, err := f.challenges.Issue("")
 		if err != nil {
 			t.Fatal(err)
 		}

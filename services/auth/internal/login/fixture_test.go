@@ -210,7 +210,7 @@ func (wallet) Enroll(_ context.Context, a provider.Attempt) (provider.Proof, err
 // byWallet is a login of a wallet that signed a fresh challenge; members replace parts of provider_data.
 func (f *fixture) byWallet(t *testing.T, account string, members map[string]string) login.Request {
 	t.Helper()
-	text, _, err := f.challenges.Issue()
+	text, _, err := f.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}

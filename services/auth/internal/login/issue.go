@@ -33,6 +33,8 @@ type Grant struct {
 	NodeURL     string   // scheme://host[:port], "" for no binding
 	ClientName  string
 	Peer        string
+	Provider    string        // which proved the identity, for the question at each refresh
+	Renewal     string        // what it is asked, "" for nothing
 	Machine     time.Duration // > 0: one access token of this life and no refresh token
 }
 
@@ -48,6 +50,9 @@ func (i *Issuer) Begin(g Grant) store.Family {
 		Peer:       g.Peer,
 		Machine:    g.Machine > 0,
 		Number:     1,
+	}
+	if g.Renewal != "" {
+		f.Provider, f.Renewal = g.Provider, g.Renewal
 	}
 	f.Current = i.generation(now, f, g.Permissions, g.NodeURL)
 	if f.Machine {

@@ -6,13 +6,11 @@
 //	            current            rotate
 //	            previous, in grace the identical successor again (a lost answer)
 //	            anything else      reuse: the family is revoked
+//	          before it, a provider whose proofs can cease to hold is asked about that of the login
 package login
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +45,7 @@ type Service struct {
 	RefreshWindow time.Duration // an access token with more life left is refused as still valid
 	RefreshGrace  time.Duration
 	HostAllowed   func(gate.NodeBinding, string) bool
+	Renewed       func(provider string, outcome Renewal) // counts; may be nil
 	Now           func() time.Time
 	Log           *slog.Logger
 }
@@ -103,7 +102,7 @@ func (s *Service) Token(ctx context.Context, r Request) (Pair, error) {
 // enter has the provider prove the identity and begins a session of it. Errors are classified.
 func (s *Service) enter(ctx context.Context, p provider.Provider, l *proven) (family store.Family, created bool, err error) {
 	l.proof, err = p.Authenticate(ctx, provider.Attempt{
-		PublicKey: l.PublicKey, Data: l.ProviderData, Bootstrap: l.opens, UseChallenge: s.UseChallenge,
+		Method: p.Name(), PublicKey: l.PublicKey, Data: l.ProviderData, Bootstrap: l.opens, UseChallenge: s.UseChallenge,
 	})
 	if err != nil {
 		return family, false, Classify(err)
@@ -130,6 +129,18 @@ func (s *Service) UseChallenge(ctx context.Context, c challenge.Claims) error {
 	return err
 }
 
+// UseChallenge uses up the challenge that a proof by a provider answered, if it did: see [store.Tx.UseChallenge]. One that
+// was issued for another method is challenge.ErrMethod.
+func UseChallenge(tx *store.Tx, providerName string, proof provider.Proof, now time.Time) error {
+	if proof.Challenge == nil {
+		return nil
+	}
+	if err := proof.Challenge.For(providerName); err != nil {
+		return err
+	}
+	return tx.UseChallenge(proof.Challenge.ID, proof.Challenge.Expires, now)
+}
+
 const challengeUsed = "the challenge was used already, ask for a new one"
 
 // proven is a login whose identity the provider has proved.
@@ -143,10 +154,8 @@ type proven struct {
 
 // begin uses the challenge up, finds the root key, or creates the first one, and stores a new session of it.
 func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bool, err error) {
-	if l.proof.Challenge != nil {
-		if err := tx.UseChallenge(l.proof.Challenge.ID, l.proof.Challenge.Expires, s.Now()); err != nil {
-			return family, false, err
-		}
+	if err := UseChallenge(tx, l.provider, l.proof, s.Now()); err != nil {
+		return family, false, err
 	}
 	key, err := s.rootKey(tx, l.proof.KeyID)
 	if errors.Is(err, store.ErrNotFound) && l.opens {
@@ -170,7 +179,8 @@ func (s *Service) begin(tx *store.Tx, l proven) (family store.Family, created bo
 	}
 	family = s.Issuer.Begin(Grant{
 		Key: key.ID, Permissions: permissions, NodeURL: gate.NodeURL(l.ClientName),
-		ClientName: withoutQuery(l.ClientName), Peer: l.Peer,
+		ClientName: withoutSecrets(l.ClientName), Peer: l.Peer,
+		Provider: l.provider, Renewal: l.proof.Renewal,
 	})
 	if err := s.Issuer.Cover(tx, family); err != nil {
 		return family, false, err
@@ -212,6 +222,7 @@ var (
 	errNotAuthorized = fault.New(fault.Unauthenticated, "authentication failed: this identity has no key on this node")
 	errOtherNode     = fault.New(fault.Unauthenticated, "authentication failed: the key is not valid for this node")
 	errChanged       = fault.New(fault.Unauthenticated, "authentication failed: the password was changed meanwhile")
+	errKeyExpired    = fault.New(fault.Unauthenticated, "authentication failed: the key has expired")
 	errKeyRevoked    = fault.New(fault.Unauthenticated, "authentication failed: the key has been revoked")
 )
 
@@ -224,8 +235,10 @@ func (s *Service) rootKey(tx *store.Tx, id string) (store.Key, error) {
 	switch {
 	case err != nil:
 		return store.Key{}, err
-	case key.Type != store.Root || !key.Live(s.Now()):
+	case key.Type != store.Root || key.RevokedAt != 0:
 		return store.Key{}, errKeyRevoked
+	case !key.Live(s.Now()):
+		return store.Key{}, errKeyExpired
 	}
 	return key, nil
 }
@@ -262,82 +275,6 @@ func (s *Service) promote(tx *store.Tx, key store.Key, l proven) error {
 	)
 }
 
-// RootGrant describes a root key to add.
-type RootGrant struct {
-	Provider    string
-	Proof       provider.Proof
-	Permissions []string
-	NodeURL     string
-	Name        string
-	ExpiresAt   int64  // Unix seconds, 0 = never
-	CreatedBy   string // key id of the administrator, "" for the first key and for provisioning
-	Actor       string // for the audit; CreatedBy, or the key itself, when empty
-	Now         time.Time
-}
-
-// AddRoot stores a root key and, for passwords, its account. A key of that identity, revoked or not, is
-// store.ErrExists. The audit gets its record.
-func AddRoot(tx *store.Tx, g RootGrant) (store.Key, error) {
-	key := store.Key{
-		ID: g.Proof.KeyID, Type: store.Root, CreatedAt: g.Now.Unix(), CreatedBy: g.CreatedBy,
-		PublicKey: g.Proof.PublicKey, AuthMethod: g.Provider, NodeURL: g.NodeURL, Name: g.Name, ExpiresAt: g.ExpiresAt,
-	}
-	if key.ID == "" {
-		key.ID = randomKeyID()
-	}
-	if err := tx.CreateKey(key, g.Permissions); err != nil {
-		return store.Key{}, err
-	}
-	if err := tx.Audit(audit.Event{
-		Time: g.Now, Action: audit.RootCreated, Actor: cmp.Or(g.Actor, g.CreatedBy, key.ID), Subject: key.ID,
-		Detail: "provider " + g.Provider + "; permissions " + permission.Join(g.Permissions),
-	}); err != nil {
-		return store.Key{}, err
-	}
-	if g.Proof.PasswordHash == "" {
-		return key, nil
-	}
-	if _, err := tx.Account(g.Provider, g.Proof.Account); !errors.Is(err, store.ErrNotFound) {
-		if err == nil {
-			err = store.ErrExists
-		}
-		return store.Key{}, err
-	}
-	return key, tx.PutAccount(g.Provider, store.Account{Name: g.Proof.Account, Key: key.ID, PHC: g.Proof.PasswordHash})
-}
-
-// renewHash refuses a password that is no longer the stored one, and stores its new hash if there is one. The hash of
-// a new password ends the sessions of the account's key.
-func (s *Service) renewHash(tx *store.Tx, providerName string, proof provider.Proof) error {
-	if proof.Verified == "" {
-		return nil
-	}
-	account, err := tx.Account(providerName, proof.Account)
-	switch {
-	case err != nil:
-		return err
-	case account.PHC != proof.Verified:
-		return errChanged
-	case proof.PasswordHash == "":
-		return nil
-	}
-	account.PHC = proof.PasswordHash
-	if err := tx.PutAccount(providerName, account); err != nil || !proof.Changed {
-		return err
-	}
-	if _, err := tx.RevokeFamilies(account.Key, s.Now()); err != nil {
-		return err
-	}
-	return tx.Audit(audit.Event{Time: s.Now(), Action: audit.PasswordChanged, Actor: account.Key, Subject: account.Key})
-}
-
-// randomKeyID returns 256 random bits in hex, the shape of the derived ids of wallets.
-func randomKeyID() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // crypto/rand never fails (it crashes the program instead)
-	return hex.EncodeToString(b[:])
-}
-
 // Classify turns a provider's refusal into the answer.
 func Classify(err error) error {
 	switch {
@@ -358,6 +295,8 @@ func tokenFault(err error) error {
 		return errNotAuthorized
 	case errors.Is(err, store.ErrUsed):
 		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: "+challengeUsed)
+	case errors.Is(err, challenge.ErrMethod):
+		return fault.Wrap(err, fault.Unauthenticated, "authentication failed: "+err.Error())
 	case errors.Is(err, store.ErrClock):
 		return Classify(fmt.Errorf("%w: %w", provider.ErrUnavailable, err))
 	case errors.Is(err, store.ErrExists):
@@ -375,10 +314,19 @@ func sameHost(nodeURL, clientName string) bool {
 	return err == nil && gate.ParseNodeBinding(nodeURL).Matches(named.Host)
 }
 
-// withoutQuery drops query and fragment, which may hold tokens, from a client's address.
-func withoutQuery(clientName string) string {
+// withoutSecrets drops from a client's address what may hold tokens or a password: query, fragment and the user before
+// the host.
+func withoutSecrets(clientName string) string {
 	if i := strings.IndexAny(clientName, "?#"); i >= 0 {
-		return clientName[:i]
+		clientName = clientName[:i]
 	}
-	return clientName
+	scheme, rest, isAddress := strings.Cut(clientName, "//")
+	if !isAddress {
+		return clientName
+	}
+	host := len(rest)
+	if i := strings.IndexAny(rest, `/\`); i >= 0 {
+		host = i
+	}
+	return scheme + "//" + rest[strings.LastIndexByte(rest[:host], '@')+1:]
 }

@@ -50,6 +50,22 @@ func TestToken(t *testing.T) {
 	if fam.ClientName != "https://Node.example/auth/login" || fam.Peer != "198.51.100.1" || fam.Key != keyID || fam.Number != 1 {
 		t.Errorf("family: %+v, want client_name without query and fragment", fam)
 	}
+	for given, kept := range map[string]string{
+		"https://bob:secret@host/x":               "https://host/x",
+		"https://bob@host:8443?x":                 "https://host:8443",
+		"https://a@b:secret@host/@bob":            "https://host/@bob",
+		`https://bob:secret@host\@other`:          `https://host\@other`,
+		"//bob:secret@host/x":                     "//host/x",
+		"myapp://bob:secret@":                     "myapp://",
+		"https://bob:secret%40x@host/y//me@there": "https://host/y//me@there",
+		"bob@example.org, at home":                "bob@example.org, at home", // no address, and no password
+	} {
+		r := f.byWallet(t, "alice", nil)
+		r.ClientName = given
+		if got := f.family(t, f.login(t, r)).ClientName; got != kept {
+			t.Errorf("client_name %q is kept as %q, want %q", given, got, kept)
+		}
+	}
 	f.wantAccess(t, pair.Access, "")
 	if again := f.login(t, f.byWallet(t, "alice", nil)); read(t, again.Access).Fam == access.Fam {
 		t.Error("two logins share a family")
@@ -215,7 +231,7 @@ func TestToken_ChallengeOfTwoAccounts(t *testing.T) {
 	f := inMemory(t)
 	f.addRoot(t, "alice", nil)
 	f.addRoot(t, "bob", nil)
-	text, _, err := f.challenges.Issue()
+	text, _, err := f.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,11 +243,11 @@ func TestToken_ChallengeOfTwoAccounts(t *testing.T) {
 func TestToken_BadChallenge(t *testing.T) {
 	f, foreign := inMemory(t), inMemory(t)
 	f.addRoot(t, "alice", nil)
-	own, _, err := f.challenges.Issue()
+	own, _, err := f.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, _, err := foreign.challenges.Issue()
+	theirs, _, err := foreign.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,6 +265,32 @@ func TestToken_BadChallenge(t *testing.T) {
 	refusal{fault.Unauthenticated, "", "expired"}.check(t, "expired challenge", err)
 	if got := f.count(t, "family"); got != families {
 		t.Errorf("refused logins left %d families", got-families)
+	}
+}
+
+// A challenge that was issued for one method is none for another, however the provider uses it up; the method that it is for
+// can still use it afterwards.
+func TestToken_ChallengeOfAnotherMethod(t *testing.T) {
+	f := inMemory(t)
+	f.addRoot(t, "alice", nil)
+	for _, proof := range []string{"signed", "asked"} {
+		theirs, _, err := f.challenges.Issue("eth_wallet")
+		if err != nil {
+			t.Fatal(err)
+		}
+		used := f.count(t, "challenge")
+		_, err = f.Token(t.Context(), f.byWallet(t, "alice", map[string]string{"challenge": theirs, "proof": proof}))
+		refusal{fault.Unauthenticated, "", "issued for another auth_method"}.check(t, proof, err)
+		if f.count(t, "challenge") != used {
+			t.Errorf("%s: a refused login used the challenge up", proof)
+		}
+		ours, _, err := f.challenges.Issue("test_wallet")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := f.byWallet(t, "alice", map[string]string{"challenge": ours, "proof": proof})
+		r.AuthMethod = "wallet" // the alias is the same method
+		f.login(t, r)
 	}
 }
 
@@ -286,7 +328,7 @@ func TestToken_Refusals(t *testing.T) {
 		"bad signature":           {f.byWallet(t, "alice", map[string]string{"proof": "forged"}), unauthenticated},
 		"identity without a key":  {f.byWallet(t, "mallory", nil), refusal{fault.Unauthenticated, "", "no key on this node"}},
 		"revoked key":             {f.byWallet(t, "revoked", nil), refusal{fault.Unauthenticated, "", "revoked"}},
-		"expired key":             {f.byWallet(t, "lapsed", nil), refusal{fault.Unauthenticated, "", "revoked"}},
+		"expired key":             {f.byWallet(t, "lapsed", nil), refusal{fault.Unauthenticated, "", "the key has expired"}},
 		"a client key's id":       {f.byWallet(t, "client", nil), refusal{fault.Unauthenticated, "", "revoked"}},
 		"user without an account": {byPassword(t, "nobody", "correct horse", nil), unauthenticated},
 		"data of another type":    {with(good(), "", `{"account":1}`), refusal{fault.Invalid, "", "account"}},

@@ -44,6 +44,9 @@ func (s *Service) Refresh(ctx context.Context, access, refresh, host string) (Pa
 		}
 		return Pair{}, refusal
 	}
+	if err := s.renew(ctx, claims); err != nil {
+		return Pair{}, err
+	}
 	var family store.Family
 	var refusal error
 	err = s.Issuer.Update(ctx, func(tx *store.Tx) (err error) {

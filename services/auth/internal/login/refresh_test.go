@@ -156,7 +156,7 @@ func TestRefresh_MixedPairs(t *testing.T) {
 		tampered = alice.Access[:len(alice.Access)-2] + "EE"
 	}
 	f.refused(t, "tampered access token", login.Pair{Access: tampered, Refresh: alice.Refresh}, badAccess)
-	text, _, err := f.challenges.Issue()
+	text, _, err := f.challenges.Issue("")
 	if err != nil {
 		t.Fatal(err)
 	}

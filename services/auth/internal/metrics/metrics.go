@@ -23,6 +23,7 @@ type Metrics struct {
 	durations *prometheus.HistogramVec
 	logins    *prometheus.CounterVec
 	refreshes *prometheus.CounterVec
+	renewals  *prometheus.CounterVec
 	validated map[gate.Form]*outcomes
 	decision  prometheus.Histogram
 	panics    prometheus.Counter
@@ -96,7 +97,10 @@ func New(version string, cache func() (hits, misses uint64)) *Metrics {
 	m.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mero_auth_config_reloads_total", Help: "Reloads of the configuration, by result.",
 	}, []string{"result"})
-	m.registry.MustRegister(m.panics, m.events, m.reloads)
+	m.renewals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "mero_auth_renewals_total", Help: "Refreshes whose provider was asked whether the login still holds, by provider and outcome.",
+	}, []string{"provider", "outcome"})
+	m.registry.MustRegister(m.panics, m.events, m.reloads, m.renewals)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "mero_auth_build_info", Help: "Always 1; the version is the label.", ConstLabels: prometheus.Labels{"version": version},
 	})
@@ -168,6 +172,12 @@ func (m *Metrics) Refreshed(err error) {
 	if err == nil {
 		m.totals.refreshes.Add(1)
 	}
+}
+
+// Renewed counts one question to a provider whether a login still holds. provider must be a configured name, outcome one of a
+// fixed set.
+func (m *Metrics) Renewed(provider, outcome string) {
+	m.renewals.WithLabelValues(provider, outcome).Inc()
 }
 
 // Panicked counts a handler that panicked.

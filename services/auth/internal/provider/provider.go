@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 )
@@ -33,6 +34,7 @@ type Info struct {
 
 // Attempt is one try to log in, as it came in POST /auth/token or POST /admin/keys.
 type Attempt struct {
+	Method    string          // canonical name of the provider that is asked
 	PublicKey string          // the request's top-level public_key
 	Data      json.RawMessage // the request's provider_data: a JSON object, at most 64 KiB
 
@@ -47,9 +49,12 @@ type Attempt struct {
 
 // Spend uses a challenge up before the login is decided. A provider that has verified everything it can by itself and
 // must now ask a slow or costly server calls it first: however often one signed challenge is sent, the server is asked
-// once. Such a provider leaves [Proof.Challenge] nil. A challenge that was used already wraps [ErrRejected]; any other
-// error is internal.
+// once. Such a provider leaves [Proof.Challenge] nil. A challenge that was used already, or issued for another
+// method, wraps [ErrRejected]; any other error is internal.
 func (a Attempt) Spend(ctx context.Context, c challenge.Claims) error {
+	if err := c.For(a.Method); err != nil {
+		return fmt.Errorf("%w: %w", ErrRejected, err)
+	}
 	if a.UseChallenge == nil {
 		return errors.New("provider: this attempt has no way to use a challenge up")
 	}
@@ -61,6 +66,10 @@ type Proof struct {
 	KeyID     string // id of the root key of this identity; "" asks for a fresh random id
 	PublicKey string // stored with a new key: what people recognise the identity by
 	Account   string // name for logs and for the account record; never a secret
+
+	// Renewal is what a [Renewer] needs to ask again whether the identity is still proved. It is stored with the session,
+	// so it holds no secret; "" when there is nothing to ask.
+	Renewal string
 
 	// Challenge is the challenge that was answered. The login use case consumes it together with issuing the
 	// tokens. Nil for providers that use none, or have spent it ([Attempt.Spend]).
@@ -96,4 +105,12 @@ type Provider interface {
 
 	// Enroll names the identity that an administrator adds by its account alone, without a proof of possession.
 	Enroll(ctx context.Context, a Attempt) (Proof, error)
+}
+
+// Renewer is a Provider whose proofs can cease to hold: it is asked again when a session that it began is refreshed,
+// outside every transaction. It bounds the time that this takes itself.
+type Renewer interface {
+	// Renew reports whether what proved the identity at the login ([Proof.Renewal]) still does. An error that wraps
+	// ErrRejected denies it, and the session ends. With every other error nobody knows, and the session goes on.
+	Renew(ctx context.Context, renewal string) error
 }

@@ -28,6 +28,8 @@ type Family struct {
 	LastRefresh int64      `json:"last_refresh,omitempty"`
 	ClientName  string     `json:"client_name,omitempty"`
 	Peer        string     `json:"peer,omitempty"`
+	Provider    string     `json:"provider,omitempty"` // that is asked again at each refresh, with Renewal
+	Renewal     string     `json:"renewal,omitempty"`
 	Machine     bool       `json:"machine,omitempty"` // one access token of its own life, and no refresh token
 	Number      uint64     `json:"gen"`
 	Current     Generation `json:"cur"`

@@ -26,6 +26,20 @@ func TestSignChallenge_ExactText(t *testing.T) {
 	}
 }
 
+// A challenge may name the method that it is for; what names none reads as before.
+func TestSignChallenge_Method(t *testing.T) {
+	codec := newCodec(t, options(corpusKeyring()))
+	want := challengeClaims()
+	want.Method = "near_wallet"
+	got, err := codec.SignChallenge(want)
+	if err != nil || got != forgeChallenge(goodChallenge().and("method", `"near_wallet"`)) {
+		t.Errorf("SignChallenge = %s, %v", got, err)
+	}
+	if c, err := codec.VerifyChallenge(got); err != nil || !reflect.DeepEqual(c, want) {
+		t.Errorf("VerifyChallenge = %+v, %v; want %+v", c, err, want)
+	}
+}
+
 func TestSignChallenge_RefusesUnfitClaims(t *testing.T) {
 	codec := newCodec(t, options(corpusKeyring()))
 	for _, tt := range []struct {
@@ -35,6 +49,8 @@ func TestSignChallenge_RefusesUnfitClaims(t *testing.T) {
 		{"no id", func(c *token.Challenge) { c.ID = "" }},
 		{"upper-case id", func(c *token.Challenge) { c.ID = strings.ToUpper(c.ID) }},
 		{"short nonce", func(c *token.Challenge) { c.Nonce = c.Nonce[:31] }},
+		{"method with a space", func(c *token.Challenge) { c.Method = "near wallet" }},
+		{"method that closes its string", func(c *token.Challenge) { c.Method = `x","jti":"` }},
 		{"expires when issued", func(c *token.Challenge) { c.Expires = c.IssuedAt }},
 	} {
 		c := challengeClaims()
@@ -62,6 +78,11 @@ func TestVerifyChallenge_Forms(t *testing.T) {
 			refused(m.name+"="+value, forgeChallenge(good.with(m.name, value)))
 		}
 	}
+	for _, value := range []string{"null", "[]", "{}", `""`, "-1", `"near wallet"`, "true", `"\u0061"`} {
+		refused("method="+value, forgeChallenge(good.and("method", value)))
+	}
+	refused("duplicate method", forgeChallenge(good.and("method", `"a"`).and("method", `"a"`)))
+	refused("case-folded method", forgeChallenge(good.and("METHOD", `"a"`)))
 	for _, tt := range []struct{ name, claim, value string }{
 		{"unknown claim", "sub", `"root-key-1"`},
 		{"permissions", "permissions", `["admin"]`},

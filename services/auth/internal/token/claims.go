@@ -34,13 +34,14 @@ const (
 	challengeIat
 	challengeExp
 	challengeNonce
+	challengeMethod
 	challengeAll = 1<<iota - 1
 )
 
 var (
 	headerNames    = []string{"alg", "kid", "typ"}
 	claimNames     = []string{"sub", "iss", "aud", "exp", "iat", "nbf", "jti", "permissions", "node_url", "token_type", "fam"}
-	challengeNames = []string{"iss", "jti", "iat", "exp", "nonce"}
+	challengeNames = []string{"iss", "jti", "iat", "exp", "nonce", "method"}
 )
 
 // appendHeader writes the header. The arguments need no escape.
@@ -205,6 +206,8 @@ func (c *Challenge) problem() string {
 		return "nonce"
 	case !validTimes(c.IssuedAt, c.Expires):
 		return "iat or exp"
+	case c.Method != "" && !validID(c.Method):
+		return "method"
 	}
 	return ""
 }
@@ -221,6 +224,10 @@ func appendChallenge(b []byte, issuer string, c *Challenge) []byte {
 	b = strconv.AppendInt(b, c.Expires, 10)
 	b = append(b, `,"nonce":"`...)
 	b = nonceEncoding.AppendEncode(b, c.Nonce)
+	if c.Method != "" {
+		b = append(b, `","method":"`...)
+		b = append(b, c.Method...)
+	}
 	return append(b, `"}`...)
 }
 
@@ -240,13 +247,18 @@ func readChallenge(text, issuer string) (Challenge, error) {
 			c.Expires = s.seconds()
 		case challengeNonce:
 			nonce = s.str()
+		case challengeMethod:
+			c.Method = s.str()
 		}
 	}
+	named := s.seen&(1<<challengeMethod) != 0
 	switch {
 	case s.fault != "":
 		return Challenge{}, invalid("claims: " + s.fault)
-	case s.seen != challengeAll:
+	case s.seen|1<<challengeMethod != challengeAll:
 		return Challenge{}, invalid("claims: missing member")
+	case named && c.Method == "":
+		return Challenge{}, invalid("method")
 	case iss != issuer:
 		return Challenge{}, invalid("iss")
 	}

@@ -153,6 +153,7 @@ func FuzzChallengeReader(f *testing.F) {
 	f.Add(goodChallenge().text())
 	f.Add(goodChallenge().with("nonce", `"`+base64.StdEncoding.EncodeToString(secretV1)+`"`).text())
 	f.Add(goodChallenge().and("exp", "1").text())
+	f.Add(goodChallenge().and("method", `"near_wallet"`).text())
 	f.Add("{}")
 	codec := newCodec(f, options(corpusKeyring()))
 	header := goodHeader().with("typ", `"challenge+jwt"`).text()
@@ -170,9 +171,15 @@ func FuzzChallengeReader(f *testing.F) {
 			Iat   int64  `json:"iat"`
 			Exp   int64  `json:"exp"`
 			Nonce []byte `json:"nonce"`
+
+			Method string `json:"method"`
 		}
-		decodeExactly(t, payload, 5, &p)
-		if p.Iss != issuer || c.ID != p.JTI || c.IssuedAt != p.Iat || c.Expires != p.Exp || !bytes.Equal(c.Nonce, p.Nonce) {
+		members := 5
+		if c.Method != "" {
+			members++
+		}
+		decodeExactly(t, payload, members, &p)
+		if p.Method != c.Method || p.Iss != issuer || c.ID != p.JTI || c.IssuedAt != p.Iat || c.Expires != p.Exp || !bytes.Equal(c.Nonce, p.Nonce) {
 			t.Errorf("two readings of one payload:\nours          %+v\nencoding/json %+v", c, p)
 		}
 	})

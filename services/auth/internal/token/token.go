@@ -7,7 +7,7 @@
 //	header     alg, kid, typ (at+jwt, rt+jwt, challenge+jwt)
 //	access     sub, iss, aud (= iss), exp, iat, nbf, jti, permissions, node_url (optional), token_type, fam
 //	refresh    the same
-//	challenge  iss, jti, iat, exp, nonce
+//	challenge  iss, jti, iat, exp, nonce, method (optional)
 //
 // Whatever else appears in a token is refused: nobody but this package mints them, so an unknown member is either
 // an attack or a rule of a newer version that this one would ignore. Members are written in the order above, so
@@ -86,6 +86,7 @@ type Challenge struct {
 	Nonce    []byte // 32 bytes
 	IssuedAt int64  // Unix seconds
 	Expires  int64  // Unix seconds
+	Method   string // the auth_method that may use it, of the key id alphabet; "" for any
 }
 
 // Sizes of a challenge.

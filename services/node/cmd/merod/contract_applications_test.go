@@ -150,7 +150,7 @@ var applications = []check{
 	{"B9", func(t *testing.T, g *group) {
 		before := g.get(t, "/applications").body + g.get(t, "/blobs").body
 		file := g.file(t, "tampered.mpk", tampered(t, sampleBundle(t, "9.9.9")))
-		refused(t, g.send(t, "/install-dev-application", fmt.Sprintf(`{"path":%q,"metadata":[]}`, file)), "")
+		refused(t, g.send(t, "/install-dev-application", fmt.Sprintf(`{"path":%q,"metadata":[]}`, file)), "the bundle's signature is not valid")
 		if after := g.get(t, "/applications").body + g.get(t, "/blobs").body; after != before {
 			t.Errorf("the refused bundle changed\n%s to\n%s", before, after)
 		}

@@ -197,7 +197,7 @@ func expect(t *testing.T, got answer, status int, body string) {
 func refused(t *testing.T, got answer, part string) {
 	t.Helper()
 	var body struct{ Error string }
-	if err := json.Unmarshal([]byte(got.body), &body); err != nil || got.StatusCode < 400 || got.StatusCode >= 500 || body.Error == "" || !strings.Contains(body.Error, part) {
+	if err := json.Unmarshal([]byte(got.body), &body); err != nil || got.StatusCode < 400 || got.StatusCode >= 500 || part == "" || !strings.Contains(body.Error, part) {
 		t.Errorf("%s %s: %s %q, want a refusal with %q", got.Request.Method, got.Request.URL.Path, got.Status, got.body, part)
 	}
 }
@@ -251,11 +251,25 @@ func call(context, method, args string) string {
 // outcome is a JSON-RPC answer.
 type outcome struct {
 	ID     any
-	Result *struct{ Output json.RawMessage }
-	Error  *struct {
+	Result *struct {
+		Output json.RawMessage
+		Logs   []string
+	}
+	Error *struct {
 		Type string
 		Data json.RawMessage
+		Logs []string
 	}
+}
+
+// readable reports whether the clients of the contract can read what an error says: a text that is not empty, or an object.
+func (o outcome) readable() bool {
+	if o.Error == nil {
+		return false
+	}
+	var text string
+	var object map[string]any
+	return json.Unmarshal(o.Error.Data, &text) == nil && text != "" || json.Unmarshal(o.Error.Data, &object) == nil && object != nil
 }
 
 func (g *group) execute(t *testing.T, context, method, args string) outcome {
@@ -275,12 +289,13 @@ func (g *group) output(t *testing.T, context, method, args, want string) {
 	}
 }
 
-// fails executes a method that fails with a FunctionCallError that holds text, and leaves no trace.
+// fails executes a method that fails with a FunctionCallError that says so in words that hold text, and leaves no trace.
 func (g *group) fails(t *testing.T, context, method, args, text string) {
 	t.Helper()
 	before := g.state(t, context)
 	o := g.execute(t, context, method, args)
-	if o.Error == nil || o.Error.Type != "FunctionCallError" || !strings.Contains(string(o.Error.Data), text) {
+	var said string
+	if o.Error == nil || o.Error.Type != "FunctionCallError" || json.Unmarshal(o.Error.Data, &said) != nil || text == "" || !strings.Contains(said, text) {
 		t.Errorf("%s(%s): %+v, want a FunctionCallError with %q", method, args, o, text)
 	}
 	if after := g.state(t, context); after != before {
@@ -311,24 +326,35 @@ type socket struct {
 // upgrade asks for a WebSocket and returns the answer to that. change may change the request.
 func (g *group) upgrade(t *testing.T, permissions string, change func(*http.Request)) (*socket, answer) {
 	t.Helper()
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(g.base, "http://"))
+	return handshake(t, g.base, "/ws", func(r *http.Request) {
+		g.grant(r, "k1", permissions, never)
+		if change != nil {
+			change(r)
+		}
+	})
+}
+
+// handshake asks a node for a WebSocket. prepare makes the request one that may.
+func handshake(t *testing.T, base, target string, prepare func(*http.Request)) (*socket, answer) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	r := g.request(t, http.MethodGet, "/ws", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, value := range map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
 	} {
 		r.Header.Set(name, value)
 	}
-	g.grant(r, "k1", permissions, never)
-	if change != nil {
-		change(r)
-	}
+	prepare(r)
 	if err := r.Write(conn); err != nil {
 		t.Fatal(err)
 	}
@@ -442,13 +468,19 @@ type sse struct {
 // sse opens a stream of a key, which resumes behind an event if last is not empty.
 func (g *group) sse(t *testing.T, key, last string) *sse {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	r := g.request(t, http.MethodGet, "/sse", nil).WithContext(ctx)
+	r := g.request(t, http.MethodGet, "/sse", nil)
 	g.grant(r, key, "context:subscribe", never)
 	if last != "" {
 		r.Header.Set("Last-Event-ID", last)
 	}
-	res, err := g.client.Do(r)
+	return openEvents(t, g.client, r)
+}
+
+// openEvents sends a request that is answered with a stream.
+func openEvents(t *testing.T, client *http.Client, r *http.Request) *sse {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	res, err := client.Do(r.WithContext(ctx))
 	if err != nil {
 		cancel()
 		t.Fatal(err)
@@ -457,7 +489,7 @@ func (g *group) sse(t *testing.T, key, last string) *sse {
 	t.Cleanup(leave)
 	s := &sse{answer: answer{res, ""}, t: t, lines: bufio.NewScanner(res.Body), leave: leave}
 	if res.StatusCode != http.StatusOK {
-		t.Fatalf("GET /sse: %s", res.Status)
+		t.Fatalf("GET %s: %s", r.URL.Path, res.Status)
 	}
 	return s
 }

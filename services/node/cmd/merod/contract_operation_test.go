@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -47,6 +48,73 @@ func command(t *testing.T, bin string, environ []string, args ...string) (code i
 		t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+// drains stops a node in which calls run: those over HTTP and over a WebSocket are made, answered and kept. A loop that
+// ends at its time limit keeps the context busy, so that the others have been accepted and wait when the signal comes.
+func drains(t *testing.T, bin string) {
+	t.Helper()
+	g := newGroup(t, bin, "MEROD_EXECUTION__TIME_LIMIT=5s")
+	g.app, _ = g.install(t, "kv-store.wasm", testapp.KVStore)
+	c := g.context(t, g.app).ContextID
+	post := func(body string) <-chan string {
+		r := g.request(t, "POST", "/jsonrpc", strings.NewReader(body))
+		g.grant(r, "k1", "admin", never)
+		answered := make(chan string, 1)
+		go func() {
+			a, err := g.try(r)
+			if err != nil {
+				answered <- err.Error()
+				return
+			}
+			answered <- a.Status + " " + a.body
+		}()
+		return answered
+	}
+	inFlight := func(want float64) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); g.scrape(t, "http_requests_in_flight") < want; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the calls do not reach the node")
+			}
+		}
+	}
+	s := g.socket(t, "admin")
+	loop := post(call(c, "loop_forever", "{}"))
+	inFlight(3) // with the WebSocket and the scrape itself
+	set := post(call(c, "set", `{"key":"http","value":"1"}`))
+	s.send(`{"id":7,"method":"execute","params":{"contextId":"` + c + `","method":"set","argsJson":{"key":"ws","value":"1"}}}`)
+	s.frame(9, "read") // what came before has been read when it is answered
+	if got := s.next(); got != "pong read" {
+		t.Fatalf("the answer to a ping: %q", got)
+	}
+	inFlight(4)
+	select {
+	case got := <-loop:
+		t.Fatalf("the loop ended before the stop: %s", got)
+	default:
+	}
+	began, ended := time.Now(), make(chan error, 1)
+	go func() { ended <- g.end(syscall.SIGTERM) }()
+	if got := <-loop; !strings.HasPrefix(got, "200 ") || !strings.Contains(got, "ran longer than 5s") {
+		t.Errorf("the loop: %s", got)
+	}
+	if got := <-set; got != `200 OK {"jsonrpc":"2.0","id":1,"result":{"output":null}}` {
+		t.Errorf("the call over HTTP: %s", got)
+	}
+	if got := s.next(); !equalJSON(got, `{"id":7,"result":{"output":null}}`) {
+		t.Errorf("the call over a WebSocket: %s", got)
+	}
+	if got := s.next(); got != "1001 shutting_down" {
+		t.Errorf("WebSocket: %q", got)
+	}
+	if err := <-ended; err != nil || time.Since(began) > 30*time.Second {
+		t.Errorf("the node ended after %s: %v", time.Since(began), err)
+	}
+	g.process = startWith(t, g.bin, g.home, g.environ...)
+	for _, key := range []string{"http", "ws"} {
+		g.output(t, c, "get", fmt.Sprintf(`{"key":%q}`, key), `"1"`)
+	}
 }
 
 var operation = []check{
@@ -117,9 +185,10 @@ var operation = []check{
 		if _, text := e.next(); text != `{"type":"close","reason":"shutting_down"}` {
 			t.Errorf("SSE: %s", text)
 		}
-		if err := <-ended; err != nil || time.Since(began) > 10*time.Second {
+		if err := <-ended; err != nil || time.Since(began) > 30*time.Second {
 			t.Errorf("the node ended after %s: %v", time.Since(began), err)
 		}
+		drains(t, g.bin)
 	}},
 	{"J85", func(t *testing.T, g *group) {
 		taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

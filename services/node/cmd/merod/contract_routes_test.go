@@ -137,6 +137,7 @@ PUT /admin-api/groups/GROUP/members/PK/capabilities
 GET /admin-api/groups/GROUP/members/PK/caps
 PUT /admin-api/groups/GROUP/members/PK/caps
 PUT /admin-api/groups/GROUP/alias
+PUT /admin-api/groups/GROUP/aliases
 PUT /admin-api/groups/GROUP/members/PK/alias
 PUT /admin-api/groups/GROUP/members/PK/aliases
 GET /admin-api/groups/GROUP/metadata

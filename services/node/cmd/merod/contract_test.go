@@ -52,7 +52,7 @@ var elsewhere = map[string]string{
 	"E47": "later: groups beyond what contexts need", "E48": "later: groups beyond what contexts need", "E49": "later: groups beyond what contexts need",
 	"E50": "later: groups beyond what contexts need", "E51": "later: invitations", "E52": "later: invitations", "E53": "later: invitations",
 	"H69": "later: clients of other projects", "H70": "later: clients of other projects", "H71": "later: clients of other projects",
-	"H72": "../../internal/cli/config_test.go TestMerobox", "H73": "later: the dashboard",
+	"H72": "merobox_test.go TestMerobox_CommandsOfTheContract", "H73": "later: the dashboard",
 	"I74": "later: several nodes", "I75": "later: several nodes", "I76": "later: several nodes", "I77": "later: several nodes",
 	"I78": "later: several nodes", "I79": "later: several nodes", "I80": "later: several nodes", "I81": "later: several nodes",
 }

@@ -182,17 +182,67 @@ func TestEmbedded_TokenInTheQuery(t *testing.T) { // node check G66
 		s.call(t, "GET", target+"?token="+admin.Access, "", nil).refused(t, http.StatusUnauthorized, "missing_token")
 	}
 	for _, target := range []string{"/sse", "/ws"} {
-		if r := s.call(t, "HEAD", target+"?token="+admin.Access, "", nil); r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden {
-			t.Errorf("%s: %s", target, r.Status)
-		}
 		s.call(t, "GET", target+"?token="+admin.Access, "not.a.token", nil).refused(t, http.StatusUnauthorized, "invalid_token")
 		s.call(t, "GET", target+"?token="+admin.Access+"&token="+admin.Access, "", nil).refused(t, http.StatusUnauthorized, "invalid_token")
 		s.call(t, "GET", target+"?token=", "", nil).refused(t, http.StatusUnauthorized, "invalid_token")
 		s.call(t, "GET", target+"?%74oken="+admin.Access, "", nil).refused(t, http.StatusUnauthorized, "missing_token")
 	}
+	// A real upgrade and a real stream, as browsers open them.
+	ws, events := s.streams(t, admin.Access)
+	ws.ask(`{"id":1,"method":"subscribe","params":{"contextIds":[]}}`, `{"id":1,"result":{"contextIds":[]}}`)
+	if _, text := events.next(); !strings.Contains(text, `"type":"connect"`) {
+		t.Errorf("the first frame: %s", text)
+	}
+	_ = ws.Close()
+	events.leave()
 	s.end(t, syscall.SIGTERM)
 	if strings.Contains(s.log.String(), admin.Access) || strings.Contains(s.log.String(), "token=") {
 		t.Error("the log holds a query")
+	}
+}
+
+// streams opens both kinds of streams with a token in the query.
+func (s *site) streams(t *testing.T, token string) (*socket, *sse) {
+	t.Helper()
+	ws, res := handshake(t, s.url, "/ws?token="+token, func(*http.Request) {})
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("upgrade: %s", res.Status)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/sse?token="+token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ws, openEvents(t, client, r)
+}
+
+// TestEmbedded_ExpiredTokenEndsEverything: a token whose time is over opens nothing any more, and ends what it opened.
+func TestEmbedded_ExpiredTokenEndsEverything(t *testing.T) { // node check G65
+	s := newSite(t, "AUTH_JWT__ACCESS_TOKEN_EXPIRY=10") // the shortest life that can be set
+	admin := s.admin(t)
+	ws, events := s.streams(t, admin.Access)
+	events.next()
+	if r := s.call(t, "GET", "/admin-api/blobs", admin.Access, nil); r.StatusCode != http.StatusOK {
+		t.Fatalf("before: %s", r.Status)
+	}
+	if got := ws.next(); got != "1008 token_expired" {
+		t.Errorf("WebSocket: %q", got)
+	}
+	if _, text := events.next(); text != `{"type":"close","reason":"token_expired"}` {
+		t.Errorf("SSE: %s", text)
+	}
+	for target, method := range map[string]string{
+		"/admin-api/blobs": "GET", "/admin-api/contexts": "POST", "/jsonrpc": "POST", "/ws": "GET", "/sse": "GET", "/sse/subscription": "POST", "/metrics": "GET",
+	} {
+		s.call(t, method, target, admin.Access, nil, "Origin", "https://app.example").refused(t, http.StatusUnauthorized, "token_expired")
+	}
+	for _, target := range []string{"/ws", "/sse"} {
+		s.call(t, "GET", target+"?token="+admin.Access, "", nil, "Origin", "https://app.example").refused(t, http.StatusUnauthorized, "token_expired")
+	}
+	if _, res := handshake(t, s.url, "/ws?token="+admin.Access, func(*http.Request) {}); res.StatusCode != http.StatusUnauthorized || res.Header.Get("X-Auth-Error") != "token_expired" {
+		t.Errorf("upgrade: %s %v", res.Status, res.Header)
+	}
+	if r := s.call(t, "GET", "/admin-api/health", admin.Access, nil); r.StatusCode != http.StatusOK {
+		t.Errorf("a public route: %s", r.Status)
 	}
 }
 

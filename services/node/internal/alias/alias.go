@@ -70,6 +70,9 @@ func (s *Service) Create(ctx context.Context, kind Kind, scope id.ID, name strin
 		if err := reachable(ctx, tx, kind, scope, target); err != nil {
 			return err
 		}
+		if err := known(tx, kind, scope, target); err != nil {
+			return err
+		}
 		return tx.AddAlias(store.Alias{Kind: kind, Scope: scope, Name: name, Target: target})
 	}).Wait()
 	if errors.Is(err, store.ErrExists) {
@@ -78,8 +81,28 @@ func (s *Service) Create(ctx context.Context, kind Kind, scope id.ID, name strin
 	return err
 }
 
-// reachable refuses what is in a context of an application that the caller's bindings exclude. A name may be given to
-// what this node does not know: names are notes of the node's users.
+// known refuses a context or an application that is not here. An identity may be one of another node, or a member to be.
+func known(tx *store.Tx, kind Kind, scope, target id.ID) error {
+	var err error
+	what := "Context not found"
+	switch {
+	case kind == Context:
+		_, err = tx.Context(target)
+	case kind == Application:
+		_, err = tx.Application(target)
+		what = "application " + target.String() + " is not installed"
+	case target == id.ID{}:
+		return fault.New(fault.Invalid, "Invalid identity")
+	default:
+		_, err = tx.Context(scope)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return fault.Wrap(err, fault.NotFound, what)
+	}
+	return err
+}
+
+// reachable refuses what is in a context of an application that the caller's bindings exclude.
 func reachable(ctx context.Context, tx *store.Tx, kind Kind, scope, target id.ID) error {
 	var c id.ID
 	switch kind {
@@ -125,22 +148,27 @@ func (s *Service) Lookup(ctx context.Context, kind Kind, scope id.ID, name strin
 	return target, err
 }
 
-// Resolve returns what a text stands for that may be an id or a name. The error wraps [store.ErrNotFound].
-func (s *Service) Resolve(ctx context.Context, kind Kind, scope id.ID, text string) (target id.ID, err error) {
+// Resolve returns what a text stands for that may be an id or a name. A name of what the caller's bindings exclude is as
+// unknown as one that nobody gave: the error of both wraps [store.ErrNotFound].
+func (s *Service) Resolve(ctx context.Context, kind Kind, scope id.ID, text string) (id.ID, error) {
 	if !wellFormed(text) {
 		return id.ID{}, store.ErrNotFound
 	}
-	if target, err = id.Parse(text); err == nil {
+	if target, err := id.Parse(text); err == nil {
 		return target, nil
 	}
-	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		target, err = tx.Alias(kind, scope, text)
-		return err
-	})
-	return target, err
+	target, err := s.Lookup(ctx, kind, scope, text)
+	if err != nil {
+		return id.ID{}, err
+	}
+	if target == nil {
+		return id.ID{}, store.ErrNotFound
+	}
+	return *target, nil
 }
 
-// Delete removes a name, if it is there. A name of what the caller's bindings exclude is not his to remove.
+// Delete removes a name, if it is there. One of what the caller's bindings exclude stays, and the answer is that for a
+// name that is not there: who may not know a name cannot guess it here.
 func (s *Service) Delete(ctx context.Context, kind Kind, scope id.ID, name string) error {
 	return s.Store.Enqueue(func(tx *store.Tx) error {
 		target, err := tx.Alias(kind, scope, name)
@@ -150,7 +178,10 @@ func (s *Service) Delete(ctx context.Context, kind Kind, scope id.ID, name strin
 		if err != nil {
 			return err
 		}
-		if err := reachable(ctx, tx, kind, scope, target); err != nil {
+		switch err := reachable(ctx, tx, kind, scope, target); {
+		case fault.CodeOf(err) == fault.Forbidden:
+			return nil
+		case err != nil:
 			return err
 		}
 		return tx.RemoveAlias(kind, scope, name)

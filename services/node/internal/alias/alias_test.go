@@ -19,6 +19,7 @@ var (
 	ctx1, ctx2 = id.ID{1}, id.ID{2}
 	app1, app2 = id.ID{3}, id.ID{4}
 	ann        = id.ID{5}
+	code       = id.ID{6}
 )
 
 func service(t *testing.T) *alias.Service {
@@ -29,7 +30,11 @@ func service(t *testing.T) *alias.Service {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	if err := db.Update(t.Context(), func(tx *store.Tx) error {
-		return errors.Join(tx.PutContext(store.Context{ID: ctx1, Application: app1}), tx.PutContext(store.Context{ID: ctx2, Application: app2}))
+		_, err := tx.AddBlob(store.Blob{ID: code}, nil)
+		for _, app := range []id.ID{app1, app2} {
+			err = errors.Join(err, tx.PutApplication(store.Application{ID: app, Blob: code, Wasm: code}, nil))
+		}
+		return errors.Join(err, tx.PutContext(store.Context{ID: ctx1, Application: app1}), tx.PutContext(store.Context{ID: ctx2, Application: app2}))
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +58,7 @@ func TestAliases_OfThreeKinds(t *testing.T) {
 		if err := s.Create(ctx, a.Kind, a.Scope, a.Name, a.Target); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Create(ctx, a.Kind, a.Scope, a.Name, id.ID{9}); fault.CodeOf(err) != fault.Conflict {
+		if err := s.Create(ctx, a.Kind, a.Scope, a.Name, a.Target); fault.CodeOf(err) != fault.Conflict {
 			t.Errorf("%c: the name again: %v, want a conflict", a.Kind, err)
 		}
 		if got, err := s.Lookup(ctx, a.Kind, a.Scope, "n"); err != nil || got == nil || *got != a.Target {
@@ -101,6 +106,44 @@ func TestCreate_Names(t *testing.T) {
 	}
 }
 
+// A name is not given to what is not there, and goes with what it stands for.
+func TestAliases_OfWhatIsThere(t *testing.T) {
+	s, ctx := service(t), as(t, "context")
+	gone := id.ID{9}
+	for name, tt := range map[string]struct {
+		kind          alias.Kind
+		scope, target id.ID
+		code          fault.Code
+		text          string
+	}{
+		"context":                 {alias.Context, id.ID{}, gone, fault.NotFound, "Context not found"},
+		"zero context":            {alias.Context, id.ID{}, id.ID{}, fault.NotFound, "Context not found"},
+		"application":             {alias.Application, id.ID{}, gone, fault.NotFound, "application " + gone.String() + " is not installed"},
+		"identity in no context":  {alias.Identity, gone, ann, fault.NotFound, "Context not found"},
+		"identity under zero":     {alias.Identity, id.ID{}, ann, fault.NotFound, "Context not found"},
+		"the identity of nobody":  {alias.Identity, ctx1, id.ID{}, fault.Invalid, "Invalid identity"},
+		"an application as a one": {alias.Context, id.ID{}, app1, fault.NotFound, "Context not found"},
+	} {
+		if err := s.Create(ctx, tt.kind, tt.scope, "n", tt.target); fault.CodeOf(err) != tt.code || fault.MessageOf(err) != tt.text {
+			t.Errorf("%s: %v, want %s %q", name, err, tt.code, tt.text)
+		}
+		if got, err := s.Lookup(ctx, tt.kind, tt.scope, "n"); err != nil || got != nil {
+			t.Errorf("%s: %v %v", name, got, err)
+		}
+	}
+	for name, app := range map[string]id.ID{"one": app1, "also-one": app1, "two": app2} {
+		if err := s.Create(ctx, alias.Application, id.ID{}, name, app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Store.Update(ctx, func(tx *store.Tx) error { return tx.RemoveApplication(app1) }); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.List(ctx, alias.Application, id.ID{}); err != nil || !maps.Equal(got, map[string]id.ID{"two": app2}) {
+		t.Errorf("after the application was removed: %v, %v", got, err)
+	}
+}
+
 // What a binding keeps out of reach has no names either.
 func TestAliases_BindingsNarrow(t *testing.T) {
 	s := service(t)
@@ -126,12 +169,30 @@ func TestAliases_BindingsNarrow(t *testing.T) {
 		for name, err := range map[string]error{
 			"create":           s.Create(ctx, alias.Context, id.ID{}, "more", ctx2),
 			"create in it":     s.Create(ctx, alias.Identity, ctx2, "more", ann),
-			"delete":           s.Delete(ctx, alias.Context, id.ID{}, "two"),
-			"delete in it":     s.Delete(ctx, alias.Identity, ctx2, "ann"),
 			"limited creation": s.Create(as(t, "context:alias:create:context[C1]"), alias.Context, id.ID{}, "more", ctx2),
 		} {
 			if fault.CodeOf(err) != fault.Forbidden {
 				t.Errorf("%s: %s: %v, want a refusal", list, name, err)
+			}
+		}
+		for name, x := range map[string]struct {
+			kind  alias.Kind
+			scope id.ID
+			text  string
+		}{
+			"a context": {alias.Context, id.ID{}, "two"}, "a context, unknown": {alias.Context, id.ID{}, "nosuch"},
+			"an identity": {alias.Identity, ctx2, "ann"}, "an identity, unknown": {alias.Identity, ctx2, "nosuch"},
+		} {
+			if got, err := s.Resolve(ctx, x.kind, x.scope, x.text); !errors.Is(err, store.ErrNotFound) || got != (id.ID{}) {
+				t.Errorf("%s: resolve %s: %v, %v", list, name, got, err)
+			}
+			if err := s.Delete(ctx, x.kind, x.scope, x.text); err != nil { // nothing says which of them are there
+				t.Errorf("%s: delete %s: %v", list, name, err)
+			}
+		}
+		for _, a := range []store.Alias{{Kind: alias.Context, Name: "two", Target: ctx2}, {Kind: alias.Identity, Scope: ctx2, Name: "ann", Target: ann}} {
+			if got, err := s.Lookup(as(t, "context"), a.Kind, a.Scope, a.Name); err != nil || got == nil || *got != a.Target {
+				t.Errorf("%s: the name that was to be deleted: %v, %v", list, got, err)
 			}
 		}
 		if err := s.Create(ctx, alias.Context, id.ID{}, "mine", ctx1); err != nil {

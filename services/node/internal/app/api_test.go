@@ -177,6 +177,7 @@ func TestMetrics(t *testing.T) {
 	n.as(t, "blob", http.MethodPut, "/admin-api/blobs", strings.NewReader("12345"))
 	blobID := id.ID{5}.String()
 	n.as(t, "blob", http.MethodGet, "/admin-api/blobs/"+blobID, nil)
+	raw(t, n.addr, http.MethodGet, []byte("GET /admin-api//blobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")) // two readings: 404, no refusal
 	do(t, request(t, http.MethodGet, n.url("/admin-api/blobs"), nil))
 	do(t, request(t, "SECRETMETHOD", n.url("/private/path"), nil))
 	after := read()
@@ -190,6 +191,7 @@ func TestMetrics(t *testing.T) {
 		{"http_requests_total", map[string]string{"method": "other", "path": "unmatched", "status": "4xx"}, 1},
 		{"http_request_duration_seconds", map[string]string{"method": "PUT", "path": "/admin-api/blobs"}, 1},
 		{"http_denials_total", map[string]string{"code": "missing_token"}, 2},
+		{"http_denials_total", map[string]string{"code": ""}, 0},
 		{"merod_blobs", nil, 1},
 		{"merod_blob_bytes", nil, 5},
 		{"merod_blob_uploaded_bytes_total", nil, 5},

@@ -33,6 +33,9 @@ import (
 // drain is how long running requests may go on after a stop was asked for. Process managers kill after 10 s.
 const drain = 8 * time.Second
 
+// drainLater is how long after the stop was asked for the handlers of events may still be called.
+const drainLater = drain + time.Second
+
 // collectEvery is how often one of the 256 directories of chunks is searched for what nobody holds.
 const collectEvery = time.Minute
 
@@ -58,6 +61,7 @@ type App struct {
 	addrs   []netip.AddrPort
 	metrics netip.AddrPort
 	open    atomic.Int64 // connections that the HTTP servers hold
+	hurry   func()       // ends the wait for the handlers of events; it may be called again
 	cleanup []func() error
 }
 
@@ -171,7 +175,7 @@ func (a *App) collect(blobs *blob.Store) {
 func (a *App) guard(o Options) (*guard.Guard, error) {
 	s := o.Config.Server
 	g := &guard.Guard{
-		Table: route.Node, Open: s.AuthMode == config.AuthNone, TrustedPeers: s.Proxy.TrustedPeers, Header: s.Proxy.TrustedHeader,
+		Table: route.Node, Prefix: s.PathPrefix, Open: s.AuthMode == config.AuthNone, TrustedPeers: s.Proxy.TrustedPeers, Header: s.Proxy.TrustedHeader,
 		Leeway: s.Proxy.ClockLeeway, MaxTTL: s.Proxy.AssertionMaxTTL, AllowedHosts: s.AllowedHosts, StreamMaxAge: s.StreamMaxAge, Now: o.Now,
 	}
 	if a.auth != nil {
@@ -232,16 +236,23 @@ func (a *App) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stopAuth := a.auth.start(ctx, cancel)
+	patience, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	stopping := func() {
+		time.AfterFunc(drainLater, a.hurry)
+		time.AfterFunc(drain, end)
 		a.health.Set(health.ShuttingDown)
 		a.api.Streams.Stop()
 		a.log.InfoContext(ctx, "stopping")
 	}
 	err := serve.Run(ctx, drain, stopping, a.servers...)
+	cut := !a.api.Streams.Drain(patience) // the HTTP servers know nothing of WebSockets
 	if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+		err, cut = nil, true
+	}
+	if cut {
 		// The stop was asked for, and it is done; that somebody was cut off is no failure of the node.
 		a.log.WarnContext(ctx, "cut off requests that were still running", "after", drain.String())
-		err = nil
 	}
 	return errors.Join(err, stopAuth(), a.close())
 }
@@ -258,6 +269,11 @@ func (a *App) warn(ctx context.Context) {
 		a.log.WarnContext(ctx, "INSECURE: server.proxy.require_assertion is off: whoever reaches the listener from a trusted peer's address can claim any identity")
 	case s.AuthMode == config.AuthEmbedded && a.api.Certificate == nil && slices.ContainsFunc(a.addrs, func(l netip.AddrPort) bool { return !l.Addr().IsLoopback() }):
 		a.log.WarnContext(ctx, "other machines reach the listener, which does not speak TLS: tokens and passwords travel in the clear unless a proxy with TLS is in front")
+	}
+	if s.PathPrefix != "" && s.AuthMode == config.AuthProxy && s.Proxy.RequireAssertion && s.Proxy.AssertionBind == "request" {
+		a.log.WarnContext(ctx, "server.path_prefix is set, and the gate's route table knows no prefix: for a target that begins with it the gate asks for the permission admin. "+
+			"Have the proxy remove the prefix before it asks the gate and before it asks this node, and unset it here; or, where the gate is asked without it, bind assertions to the identity (server.proxy.assertion_bind)",
+			"path_prefix", s.PathPrefix)
 	}
 	if !s.Admin.Enabled {
 		a.log.WarnContext(ctx, "server.admin is off: /admin-api, its health checks included, is not served")

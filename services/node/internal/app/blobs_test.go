@@ -221,7 +221,7 @@ func TestBlobs_RangesAndConditions(t *testing.T) {
 	path := n.url("/admin-api/blobs/" + id.ID(sha256.Sum256(chunk[:])).String())
 	do(t, request(t, http.MethodPut, n.url("/admin-api/blobs"), bytes.NewReader(content)))
 	etag := `"` + hex.EncodeToString(chunk[:]) + `"`
-	whole := string(content)
+	whole, unsatisfiable := string(content), `{"error":"Requested Range Not Satisfiable"}`+"\n"
 	for _, tt := range []struct {
 		name    string
 		headers map[string]string
@@ -235,11 +235,11 @@ func TestBlobs_RangesAndConditions(t *testing.T) {
 		{"open", map[string]string{"Range": "bytes=22-"}, 206, "</script>", "bytes 22-30/31"},
 		{"beyond the end", map[string]string{"Range": "bytes=22-999"}, 206, "</script>", "bytes 22-30/31"},
 		{"one byte", map[string]string{"Range": "bytes=0-0"}, 206, "<", "bytes 0-0/31"},
-		{"behind the end", map[string]string{"Range": "bytes=31-"}, 416, "", "bytes */31"},
-		{"empty suffix", map[string]string{"Range": "bytes=-0"}, 416, "", ""},
-		{"backwards", map[string]string{"Range": "bytes=9-3"}, 416, "", ""},
-		{"no number", map[string]string{"Range": "bytes=a-b"}, 416, "", ""},
-		{"overflow", map[string]string{"Range": "bytes=99999999999999999999-"}, 416, "", ""},
+		{"behind the end", map[string]string{"Range": "bytes=31-"}, 416, unsatisfiable, "bytes */31"},
+		{"empty suffix", map[string]string{"Range": "bytes=-0"}, 416, unsatisfiable, "bytes */31"},
+		{"backwards", map[string]string{"Range": "bytes=9-3"}, 416, unsatisfiable, "bytes */31"},
+		{"no number", map[string]string{"Range": "bytes=a-b"}, 416, unsatisfiable, "bytes */31"},
+		{"overflow", map[string]string{"Range": "bytes=99999999999999999999-"}, 416, unsatisfiable, "bytes */31"},
 		{"several", map[string]string{"Range": "bytes=0-1,4-5"}, 200, whole, ""},
 		{"several that overlap", map[string]string{"Range": "bytes=0-,0-,0-,0-"}, 200, whole, ""},
 		{"If-Range matches", map[string]string{"Range": "bytes=0-5", "If-Range": etag}, 206, "<html>", "bytes 0-5/31"},
@@ -248,7 +248,7 @@ func TestBlobs_RangesAndConditions(t *testing.T) {
 		{"If-Range is a date", map[string]string{"Range": "bytes=0-5", "If-Range": "Sat, 29 Oct 1994 19:43:31 GMT"}, 200, whole, ""},
 		{"If-None-Match matches", map[string]string{"If-None-Match": etag}, 304, "", ""},
 		{"If-None-Match differs", map[string]string{"If-None-Match": `"other"`}, 200, whole, ""},
-		{"If-Match differs", map[string]string{"If-Match": `"other"`}, 412, "", ""},
+		{"If-Match differs", map[string]string{"If-Match": `"other"`}, 412, `{"error":"Precondition Failed"}` + "\n", ""},
 		{"If-None-Match before Range", map[string]string{"If-None-Match": etag, "Range": "bytes=0-5"}, 304, "", ""},
 	} {
 		r := request(t, http.MethodGet, path, nil)
@@ -256,8 +256,11 @@ func TestBlobs_RangesAndConditions(t *testing.T) {
 			r.Header.Set(name, value)
 		}
 		a := do(t, r)
-		if a.StatusCode != tt.status || a.body != tt.body && tt.status != 416 || a.Header.Get("Content-Range") != tt.part && tt.part != "" {
+		if a.StatusCode != tt.status || a.body != tt.body || a.Header.Get("Content-Range") != tt.part {
 			t.Errorf("%s: %s %q %q, want %d %q %q", tt.name, a.Status, a.body, a.Header.Get("Content-Range"), tt.status, tt.body, tt.part)
+		}
+		if got := a.Header.Get("Content-Type"); a.StatusCode >= 400 && (got != "application/json" || a.Header.Get("Etag") != "" || a.Header.Get("Cache-Control") != "no-store") {
+			t.Errorf("%s: an error with %v", tt.name, a.Header)
 		}
 		if want := "bytes"; (a.StatusCode == 200 || a.StatusCode == 206) && a.Header.Get("Accept-Ranges") != want {
 			t.Errorf("%s: Accept-Ranges = %q", tt.name, a.Header.Get("Accept-Ranges"))

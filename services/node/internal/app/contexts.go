@@ -23,7 +23,7 @@ func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
 	limits.Time = o.Config.Execution.TimeLimit
 	limits.ModuleSize = int(o.Config.Apps.MaxModuleSize) // what can be installed can be run
 	engine, err := runtime.New(ctx, runtime.Options{
-		CacheDir: o.Home.Path(moduleCache), CacheSize: o.Config.Execution.CacheSize, Limits: limits, Rand: rand.Reader, Now: o.Now,
+		CacheDir: o.Home.Path(moduleCache), CacheSize: o.Config.Execution.CacheSize, Memory: o.Config.Execution.MaxMemory, Limits: limits, Rand: rand.Reader, Now: o.Now,
 	})
 	if err != nil {
 		return err
@@ -36,7 +36,14 @@ func (a *App) contexts(ctx context.Context, o Options, api *httpapi.API) error {
 	if err != nil {
 		return err
 	}
-	a.cleanup = append(a.cleanup, func() error { manager.Close(); return nil })
+	late, hurry := context.WithCancel(context.WithoutCancel(ctx))
+	a.hurry = hurry
+	a.cleanup = append(a.cleanup, func() error {
+		defer hurry()
+		manager.Drain(late)
+		manager.Close()
+		return nil
+	})
 	aliases := &alias.Service{Store: api.Store}
 	api.Contexts, api.Aliases = manager, aliases
 	api.Groups = &group.Service{Store: api.Store, Rand: rand.Reader, Now: o.Now}

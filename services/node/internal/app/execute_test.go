@@ -1,16 +1,22 @@
 package app_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/calimero-network/mero-go/pkg/reqctx"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
+	"github.com/calimero-network/mero-go/services/node/testapp"
 )
 
 // probe is an application that counts, and misbehaves on demand.
@@ -178,7 +184,7 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	app := n.installed(t, "probe.wasm", probe(t))
 	made := n.context(t, app)
 	get := n.getting(t, "admin")
-	lists := []string{"/contexts", "/namespaces", "/groups", "/alias/list/context", "/alias/list/identity/" + made.ContextID, "/contexts/" + made.ContextID + "/storage"}
+	lists := []string{"/contexts", "/namespaces", "/groups", "/alias/list/context", "/alias/list/application", "/alias/list/identity/" + made.ContextID, "/contexts/" + made.ContextID + "/storage"}
 	snapshot := func() string {
 		var all strings.Builder
 		for _, path := range lists {
@@ -188,7 +194,7 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	}
 	before := snapshot()
 	unknown, other := id.ID{7}.String(), id.ID{8}.String()
-	names := strings.NewReplacer("APP", app, "CTX", made.ContextID, "UNKNOWN", unknown, "OTHER", other, "PK", made.MemberPublicKey)
+	names := strings.NewReplacer("APP", app, "CTX", made.ContextID, "UNKNOWN", unknown, "OTHER", other, "PK", made.MemberPublicKey, "ZERO", id.ID{}.String())
 	for _, tt := range []struct {
 		request, body string
 		status        int
@@ -213,10 +219,13 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 		{"DELETE /contexts/x", ``, 400, "Invalid context id"},
 		{"DELETE /contexts/CTX", `{"requester":"x"}`, 400, "Invalid requester"},
 		{"DELETE /contexts/CTX", `{"requester":"OTHER"}`, 403, "may not act as"},
+		{"DELETE /contexts/CTX", `{"requester":"ZERO"}`, 403, "may not act as"},
 		{"DELETE /contexts/UNKNOWN", ``, 404, "Context not found"},
+		{"DELETE /contexts/ZERO", ``, 404, "Context not found"},
 		{"POST /contexts/CTX/application", `{}`, 400, "Invalid application id"},
 		{"PUT /contexts/CTX/application", `{"applicationId":"UNKNOWN"}`, 404, "is not installed"},
 		{"POST /contexts/CTX/application", `{"applicationId":"APP","executorPublicKey":"OTHER"}`, 403, "may not act as"},
+		{"PUT /contexts/CTX/application", `{"applicationId":"APP","executorPublicKey":"ZERO"}`, 403, "may not act as"},
 		{"POST /contexts/CTX/application", `{"applicationId":"APP","migrateMethod":"migrate_fails"}`, 400, `the method call returned an error: "cannot"`},
 		{"POST /contexts/CTX/application", `{"applicationId":"APP","migrateMethod":"migrate_root"}`, 422, "no known layout"},
 		{"POST /contexts/UNKNOWN/application", `{"applicationId":"APP"}`, 404, "Context not found"},
@@ -225,6 +234,8 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 		{"POST /contexts/CTX/capabilities/grant", `{"capabilities":[["PK","All"]]}`, 400, "unknown capability"},
 		{"POST /contexts/CTX/capabilities/revoke", `{"capabilities":[["OTHER","Proxy"]]}`, 400, "no such member"},
 		{"POST /contexts/CTX/capabilities/revoke", `{"capabilities":[["PK","Proxy"]],"signer_id":"OTHER"}`, 403, "may not act as"},
+		{"POST /contexts/CTX/capabilities/grant", `{"capabilities":[["PK","Proxy"]],"signer_id":"ZERO"}`, 403, "may not act as"},
+		{"POST /contexts/CTX/capabilities/revoke", `{"capabilities":[["PK","Proxy"]],"signer_id":"ZERO"}`, 403, "may not act as"},
 		{"GET /contexts/CTX/storage?entries=maybe", ``, 400, "entries is true or false"},
 		{"GET /contexts/CTX/storage?entries=true&space=all", ``, 400, "space is state or private"},
 		{"GET /contexts/CTX/storage?entries=true&from=*", ``, 400, "from is not base64url"},
@@ -242,6 +253,15 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 		{"POST /alias/create/application", `{"alias":"a"}`, 400, "Invalid application id"},
 		{"POST /alias/create/identity/CTX", `{"alias":"a","identity":"x"}`, 400, "Invalid identity"},
 		{"POST /alias/create/identity/x", `{"alias":"a","identity":"PK"}`, 400, "Invalid context id"},
+		{"POST /alias/create/context", `{"alias":"a","contextId":"UNKNOWN"}`, 404, "Context not found"},
+		{"POST /alias/create/application", `{"alias":"a","applicationId":"UNKNOWN"}`, 404, "is not installed"},
+		{"POST /alias/create/identity/UNKNOWN", `{"alias":"a","identity":"PK"}`, 404, "Context not found"},
+		{"POST /alias/create/identity/ZERO", `{"alias":"a","identity":"PK"}`, 404, "Context not found"},
+		{"POST /contexts", `{"applicationId":"APP","protocol":"` + strings.Repeat("p", 65) + `"}`, 400, "protocol is 1 bytes longer"},
+		{"POST /namespaces", `{"applicationId":"UNKNOWN"}`, 404, "is not installed"},
+		{"POST /groups", `{"applicationId":"UNKNOWN","appKey":"` + strings.Repeat("ab", 32) + `"}`, 404, "is not installed"},
+		{"POST /groups", `{"applicationId":"APP","groupId":"` + strings.Repeat("00", 32) + `"}`, 400, "Invalid group_id"},
+		{"POST /groups", `{"applicationId":"APP","appKey":"` + strings.Repeat("00", 32) + `"}`, 400, "Invalid appKey"},
 		{"POST /namespaces", `{}`, 400, "Invalid application id"},
 		{"POST /namespaces", `{"applicationId":"APP","appKey":"x"}`, 400, "Invalid appKey"},
 		{"POST /namespaces", `{"applicationId":"APP","name":"` + strings.Repeat("n", 257) + `"}`, 400, "name is 1 bytes longer"},
@@ -265,6 +285,28 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 	}
 	if after := snapshot(); after != before {
 		t.Errorf("something changed:\n%s\n%s", before, after)
+	}
+}
+
+// Older clients read the hash of a context under another name.
+func TestWireProfile_NamesTheHash(t *testing.T) {
+	for profile, names := range map[string][2]string{config.Wire011: {"contextStateHash", "rootHash"}, config.Wire010: {"rootHash", "contextStateHash"}} {
+		n := start(t, t.TempDir(), func(c *config.Config) { c.Server.WireProfile = profile })
+		c := n.context(t, n.installed(t, "probe.wasm", probe(t))).ContextID
+		get := n.getting(t, "admin")
+		one := decoded[map[string]any](t, get("/contexts/"+c))
+		list := decoded[struct{ Contexts []map[string]any }](t, get("/contexts")).Contexts
+		for _, entry := range append(list, one) {
+			if hash, _ := entry[names[0]].(string); len(hash) < 32 {
+				t.Errorf("%s: %v, want %s", profile, entry, names[0])
+			}
+			if _, there := entry[names[1]]; there || entry["id"] != c {
+				t.Errorf("%s: %v, and not %s", profile, entry, names[1])
+			}
+		}
+		if len(list) != 1 {
+			t.Errorf("%s: %v", profile, list)
+		}
 	}
 }
 
@@ -309,6 +351,49 @@ func TestRPC_Transport(t *testing.T) {
 	}
 }
 
+// A call whose client has left is no success: it is logged and counted as 499.
+func TestRPC_ClientLeaves(t *testing.T) {
+	n := start(t, t.TempDir(), func(c *config.Config) { c.Execution.TimeLimit = time.Minute })
+	c := n.context(t, n.installed(t, "kv-store.wasm", testapp.KVStore)).ContextID
+	ctx, cancel := context.WithCancel(t.Context())
+	r := request(t, http.MethodPost, n.url("/jsonrpc"), strings.NewReader(
+		fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":{"contextId":%q,"method":"loop_forever"}}`, c))).WithContext(ctx)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set(reqctx.HeaderRequestID, "leaves-soon-1")
+	n.grant(r, "k1", "admin")
+	ended := make(chan error, 1)
+	go func() {
+		res, err := client.Do(r)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		ended <- err
+	}()
+	running := func() float64 {
+		return scrape(t, n.as(t, "admin", http.MethodGet, "/metrics", nil).body, "http_requests_in_flight", nil)
+	}
+	for deadline := time.Now().Add(20 * time.Second); running() < 2; time.Sleep(time.Millisecond) { // with the scrape
+		if time.Now().After(deadline) {
+			t.Fatal("the call does not reach the node")
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the client: %v", err)
+	}
+	line := n.log.line(answer{Response: &http.Response{Header: http.Header{reqctx.HeaderRequestID: {"leaves-soon-1"}}}})
+	if line["status"].Int64() != 499 || line["route"].String() != "/jsonrpc" {
+		t.Errorf("the line of the call: %v", line)
+	}
+	text := n.as(t, "admin", http.MethodGet, "/metrics", nil).body
+	labels := func(class string) map[string]string {
+		return map[string]string{"method": "POST", "path": "/jsonrpc", "status": class}
+	}
+	if failed, good := scrape(t, text, "http_requests_total", labels("4xx")), scrape(t, text, "http_requests_total", labels("2xx")); failed != 1 || good != 0 {
+		t.Errorf("%v calls of class 4xx and %v of class 2xx, want 1 and 0", failed, good)
+	}
+}
+
 // A key that may call one method in one context as one identity can do that, and nothing else.
 func TestRPC_LimitedKeyCannotReachAnythingElse(t *testing.T) {
 	n := start(t, t.TempDir(), nil)
@@ -319,15 +404,16 @@ func TestRPC_LimitedKeyCannotReachAnythingElse(t *testing.T) {
 	if got := n.execute(t, limited, mine.ContextID, "n", "{}"); got != result("1") {
 		t.Errorf("what it may: %s", got)
 	}
-	for name, params := range map[string]string{
-		"another method":      fmt.Sprintf(`{"contextId":%q,"method":"add"}`, mine.ContextID),
-		"another context":     fmt.Sprintf(`{"contextId":%q,"method":"n"}`, other.ContextID),
-		"through an alias":    `{"contextId":"other","method":"n"}`,
-		"as another identity": fmt.Sprintf(`{"contextId":%q,"method":"n","executorPublicKey":%q}`, mine.ContextID, other.MemberPublicKey),
+	const unauthorized, unknown = "Unauthorized", "ParseError" // an alias tells nothing, not even that it is one
+	for name, x := range map[string]struct{ params, refusal string }{
+		"another method":      {fmt.Sprintf(`{"contextId":%q,"method":"add"}`, mine.ContextID), unauthorized},
+		"another context":     {fmt.Sprintf(`{"contextId":%q,"method":"n"}`, other.ContextID), unauthorized},
+		"through an alias":    {`{"contextId":"other","method":"n"}`, unknown},
+		"as another identity": {fmt.Sprintf(`{"contextId":%q,"method":"n","executorPublicKey":%q}`, mine.ContextID, other.MemberPublicKey), unauthorized},
 	} {
-		text := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":%s}`, params)
+		text := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"execute","params":%s}`, x.params)
 		for form, body := range map[string]string{"alone": text, "in a batch": `[` + text + `]`} {
-			if a := n.rpc(t, limited, body); !strings.Contains(a.body, `"type":"Unauthorized"`) || strings.Contains(a.body, "result") {
+			if a := n.rpc(t, limited, body); !strings.Contains(a.body, `"type":"`+x.refusal+`"`) || strings.Contains(a.body, "result") || x.refusal == unknown && strings.Contains(a.body, other.ContextID) {
 				t.Errorf("%s, %s: %s %s", name, form, a.Status, a.body)
 			}
 		}

@@ -6,6 +6,9 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/health"
 )
 
+// Drain is how long running requests may go on after a stop was asked for.
+const Drain = drain
+
 // Health returns the node's state.
 func (a *App) Health() *health.Node { return a.health }
 

@@ -26,6 +26,9 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/peer"
 )
 
+// patience bounds in tests what takes no time but on a busy machine.
+const patience = 30 * time.Second
+
 // node is a running node with the gate's key.
 type node struct {
 	*app.App

@@ -15,6 +15,8 @@ import (
 	"github.com/calimero-network/mero-go/pkg/assertion"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
+	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
 )
 
 // grantUntil is grant with an end of the token.
@@ -36,6 +38,13 @@ func (n *node) grantUntil(r *http.Request, key, permissions string, end time.Tim
 }
 
 var never = time.Unix(4102444800, 0)
+
+// What can be called over HTTP fits into a message of a WebSocket too, unless an operator says otherwise.
+func TestWebSocket_TakesTheLargestCall(t *testing.T) {
+	if got, want := config.Defaults().Server.WebSocket.MaxMessageBytes, int64(httpapi.MaxRPCBody); got != want || want <= jsonrpc.MaxArgs {
+		t.Errorf("server.websocket.max_message_bytes is %d by default, a body of /jsonrpc may have %d", got, want)
+	}
+}
 
 // socket is a WebSocket client of few words: it sends and reads short text frames (RFC 6455 section 5).
 type socket struct {
@@ -186,6 +195,8 @@ func TestContract_WebSocket(t *testing.T) {
 	n.told(t, s.next(), one) // node check F55: nothing of the other context
 
 	s.ask(call(two, "n"), `{"id":2,"result":{"output":2}}`)
+	s.ask(call(two, "say"), `{"id":2,"result":{"output":1,"logs":["{}","and more"]}}`)
+	s.ask(call(two, "say_and_trap"), `{"id":2,"error":{"code":-32000,"message":"the guest trapped: unreachable","type":"FunctionCallError","data":"the guest trapped: unreachable","logs":["{}"]}}`)
 	s.ask(call(two, "unknown"), `{"id":2,"error":{"code":-32000,"message":"method \"unknown\" not found","type":"FunctionCallError","data":"method \"unknown\" not found"}}`)
 
 	// The permissions hold on a WebSocket as they do over HTTP, and a binding narrows both.
@@ -323,7 +334,7 @@ func TestContract_SSE(t *testing.T) {
 
 func TestStreams_EndWithTheTokenThatOpenedThem(t *testing.T) {
 	n := start(t, t.TempDir(), nil)
-	soon := time.Now().Add(2 * time.Second)
+	soon := time.Now().Truncate(time.Second).Add(6 * time.Second) // X-Auth-Expires counts seconds
 	s, res := n.upgrade(t, "context:subscribe", soon, nil)
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(res.Status)
@@ -370,8 +381,8 @@ func TestStreams_StopWithinTheDrain(t *testing.T) { // node check J84
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("the stop took %s", took)
+	if took := time.Since(began); took > patience || n.log.contains("cut off requests") {
+		t.Errorf("the stop took %s, or ended with the drain", took)
 	}
 	_ = silent.Close()
 }

@@ -11,6 +11,7 @@ import (
 	goruntime "runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,6 +99,16 @@ func perSecond(t testing.TB, callers int, fn func(caller int) error) float64 {
 	return float64(done.Load()) / time.Since(began).Seconds()
 }
 
+// processorTime returns how much CPU time this process has used.
+func processorTime(t testing.TB) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // executions compares calls of methods that read and that write with a bare loop over the same module.
 func executions(t *testing.T) []row {
 	code := testapp.KVStore
@@ -133,19 +144,24 @@ func executions(t *testing.T) []row {
 	}{{get, ">= 0.50"}, {set, ">= 0.25"}} {
 		for _, count := range []int{1, len(made)} {
 			threads := min(count, len(loops))
-			var base, got float64 // the best of several turns each
+			var base, got, busy float64 // the best of several turns each
 			for range turns {
 				base = max(base, perSecond(t, threads, func(i int) error { loops[i].call(t, m.Method, m.Input); return nil }))
+				began, used := time.Now(), processorTime(t)
 				got = max(got, perSecond(t, callers, func(i int) error {
 					c := m.Call
 					c.Context = made[i%count]
 					_, err := n.Execute(n.ctx, c)
 					return err
 				}))
+				busy = max(busy, float64(processorTime(t)-used)/float64(time.Since(began)))
 			}
 			table = append(table, row{
 				fmt.Sprintf("execute %s, contexts: %d, callers: %d", m.Method, count, callers), fmt.Sprintf("%.2f (%.0f/s)", got/base, got), m.target,
 				fmt.Sprintf("the module in a bare wazero loop, threads: %d (%.0f/s)", threads, base),
+			}, row{
+				fmt.Sprintf("execute %s, contexts: %d, callers: %d: processors in use", m.Method, count, callers), fmt.Sprintf("%.2f", busy), "-",
+				fmt.Sprintf("of %d (CPU time / wall time)", goruntime.GOMAXPROCS(0)),
 			})
 		}
 	}

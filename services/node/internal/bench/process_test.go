@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // bareRole makes this test binary the server that the node is compared to; its value is a directory.
@@ -26,6 +28,13 @@ const bareRole = "MERO_BENCH_BARE"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(bareRole); dir != "" {
 		if err := serveBare(dir, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if role := os.Getenv(crowdRole); role != "" {
+		if err := serveCrowd(role, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -144,14 +153,7 @@ func startNode(t *testing.T, binary string) process {
 // startNodeIn is startNode on a directory with the node "bench" in it.
 func startNodeIn(t *testing.T, binary, home string) process {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := freeport.Addr()
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +170,7 @@ func startNodeIn(t *testing.T, binary, home string) process {
 		}
 	})
 	p := process{addr, cmd.Process.Pid}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		res, err := http.Get("http://" + addr + "/admin-api/ready")
 		if err == nil {
 			_ = res.Body.Close()

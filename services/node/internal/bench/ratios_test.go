@@ -15,7 +15,7 @@ var ratios = flag.Bool("ratios", false, "measure in earnest and print the table"
 type row struct{ figure, measured, target, denominator string }
 
 // measurements are all there are. Each returns its lines.
-var measurements = []func(*testing.T) []row{blobs, executions, starting}
+var measurements = []func(*testing.T) []row{blobs, executions, starting, fanOut}
 
 // TestRatios measures everything and prints the table.
 func TestRatios(t *testing.T) {

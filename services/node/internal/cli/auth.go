@@ -25,7 +25,7 @@ func (p Process) authCommand(pl *place) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			cfg, _, err := p.load(dir, nil)
+			cfg, err := p.load(dir)
 			if err != nil {
 				return err
 			}

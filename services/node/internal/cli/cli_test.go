@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/services/node/internal/cli"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
 )
@@ -85,20 +86,6 @@ func startMerod(t *testing.T, env []string, args ...string) *running {
 	t.Cleanup(func() { r.stop() })
 	r.errs.await(`"node is up"`)
 	return r
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func load(t *testing.T, dir string) config.Config {
@@ -287,7 +274,7 @@ func TestRun_InitHealthcheckReloadStop(t *testing.T) {
 	if _, err := assertion.Create(keys); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"MEROD_SERVER__LISTEN=/ip4/0.0.0.0/tcp/" + freePort(t), "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=" + keys, "MEROD_SERVICE_HOST=x"}
+	env := []string{"MEROD_SERVER__LISTEN=/ip4/0.0.0.0/tcp/" + freeport.Port(), "MEROD_SERVER__PROXY__ASSERTION_KEY_FILE=" + keys, "MEROD_SERVICE_HOST=x"}
 	at := func(args ...string) []string { return append([]string{"--home", home, "-n", "n"}, args...) }
 	r := startMerod(t, env, at("run", "--init")...)
 	r.errs.await("MEROD_SERVICE_HOST is not a setting")
@@ -316,6 +303,16 @@ func TestRun_InitHealthcheckReloadStop(t *testing.T) {
 	}
 	again := startMerod(t, env, at("up", "--init")...)
 	again.errs.await(peerID) // an initialized node keeps its key
+}
+
+// The health check of a container asks below the prefix too.
+func TestHealthcheck_BelowThePathPrefix(t *testing.T) {
+	env := []string{"MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/" + freeport.Port(), "MEROD_SERVER__AUTH_MODE=none", "NODE_PATH_PREFIX=/node1"}
+	home := t.TempDir()
+	startMerod(t, env, "--home", home, "-n", "n", "run", "--init")
+	if code, out, errs := merod(t, env, "--home", home, "-n", "n", "healthcheck"); code != 0 || out != "ready\n" {
+		t.Errorf("healthcheck: exit code %d, %q, %q", code, out, errs)
+	}
 }
 
 func TestRun_PortInUse(t *testing.T) {

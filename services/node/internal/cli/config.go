@@ -122,7 +122,7 @@ func (p Process) showFile(dir home.Dir, asJSON bool) error {
 
 // show writes settings with the values that 'run' would use; none means all.
 func (p Process) show(dir home.Dir, asJSON bool, paths []string) error {
-	cfg, _, err := p.load(dir, nil)
+	cfg, err := p.load(dir)
 	if err != nil {
 		return err
 	}

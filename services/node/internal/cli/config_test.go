@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 func TestConfig_ShowsWhatRunWouldUse(t *testing.T) { // node check J83
@@ -101,7 +103,7 @@ func TestInit_JSON(t *testing.T) {
 func TestMerobox(t *testing.T) { // node checks J83, contract 7
 	home := filepath.Join(t.TempDir(), "calimero-node-1")
 	env := []string{"CALIMERO_HOME=" + home, "NODE_NAME=calimero-node-1", "RUST_LOG=debug", "RUST_BACKTRACE=0", "MEROD_SERVER__AUTH_MODE=none"}
-	port := freePort(t)
+	port := freeport.Port()
 	at := func(args ...string) []string {
 		return append([]string{"--home", home, "--node", "calimero-node-1"}, args...)
 	}

@@ -37,7 +37,7 @@ func (p Process) healthcheck(ctx context.Context, pl *place) error {
 	if err != nil {
 		return err
 	}
-	cfg, _, err := p.load(dir, nil)
+	cfg, err := p.load(dir)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (p Process) healthcheck(ctx context.Context, pl *place) error {
 	}
 	var errs []error
 	for _, addr := range cfg.ListenAddrs() {
-		err := askReady(ctx, client, scheme+"://"+reachable(addr).String())
+		err := askReady(ctx, client, scheme+"://"+reachable(addr).String()+cfg.Server.PathPrefix)
 		if err == nil {
 			_, err = fmt.Fprintln(p.Stdout, "ready")
 			return err

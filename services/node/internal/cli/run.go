@@ -56,12 +56,9 @@ func (p Process) runNode(ctx context.Context, pl *place, flags *pflag.FlagSet, i
 			return err
 		}
 	}
-	cfg, warnings, err := p.load(dir, flags)
-	if err == nil {
-		err = cfg.CheckStart()
-	}
+	cfg, warnings, err := config.LoadToStart(dir.Config(), p.Env, flags)
 	if err != nil {
-		return err
+		return withInitHint(err)
 	}
 	log := p.logger(cfg.Log)
 	if flags.Changed("mock-tee") {
@@ -106,12 +103,18 @@ func (p Process) initIfNew(dir home.Dir) error {
 	return p.makeNode(dir, settings, false)
 }
 
-func (p Process) load(dir home.Dir, flags *pflag.FlagSet) (config.Config, []string, error) {
-	cfg, warnings, err := config.Load(dir.Config(), p.Env, flags)
+// load reads the settings of a node for a command beside it.
+func (p Process) load(dir home.Dir) (config.Config, error) {
+	cfg, _, err := config.Load(dir.Config(), p.Env, nil)
+	return cfg, withInitHint(err)
+}
+
+// withInitHint says what to do about a node that is not initialized.
+func withInitHint(err error) error {
 	if errors.Is(err, config.ErrNoFile) {
-		err = fmt.Errorf("%w; run 'merod init' first, or 'merod run --init'", err)
+		return fmt.Errorf("%w; run 'merod init' first, or 'merod run --init'", err)
 	}
-	return cfg, warnings, err
+	return err
 }
 
 // reloadOnHangup reloads at each SIGHUP until the returned function is called.

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // writePair writes a new certificate for a name and its key.
@@ -43,7 +45,7 @@ func TestRun_TLS(t *testing.T) {
 	home, certs := t.TempDir(), t.TempDir()
 	writePair(t, certs, "node.example.com")
 	env := []string{
-		"MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/" + freePort(t),
+		"MEROD_SERVER__AUTH_MODE=none", "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/" + freeport.Port(),
 		"MEROD_SERVER__TLS__CERT_FILE=" + filepath.Join(certs, "cert.pem"), "MEROD_SERVER__TLS__KEY_FILE=" + filepath.Join(certs, "key.pem"),
 	}
 	at := func(args ...string) []string { return append([]string{"--home", home, "-n", "n"}, args...) }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/cors"
 	"github.com/calimero-network/mero-go/pkg/identity"
+	"github.com/calimero-network/mero-go/pkg/route"
 	"github.com/calimero-network/mero-go/services/node/internal/multiaddr"
 	"github.com/calimero-network/mero-go/services/node/internal/peer"
 )
@@ -32,12 +33,29 @@ type check struct {
 	want string
 }
 
+// problem is what is wrong with a setting.
+type problem struct {
+	path string
+	err  error // names the setting
+}
+
+func join(problems []problem) error {
+	errs := make([]error, len(problems))
+	for i, p := range problems {
+		errs[i] = p.err
+	}
+	return errors.Join(errs...)
+}
+
 // Check reports every value that no start could use, joined; nil when there is none. What only a start needs
 // (a key file, for example) is reported by [Config.CheckStart].
-func (c Config) Check() error {
-	errs := failed([]check{
+func (c Config) Check() error { return join(c.problems()) }
+
+func (c Config) problems() []problem {
+	found := failed([]check{
 		oneOf("mode", c.Mode, "standard", ModeReadOnly),
 		oneOf("server.auth_mode", c.Server.AuthMode, AuthProxy, AuthEmbedded, AuthNone),
+		oneOf("server.wire_profile", c.Server.WireProfile, Wire011, Wire010),
 		oneOf("server.proxy.assertion_bind", c.Server.Proxy.AssertionBind, "request", "identity"),
 		oneOf("server.embedded.storage", c.Server.Embedded.Storage, StoragePersistent, StorageMemory),
 		oneOf("bootstrap.network", c.Bootstrap.Network, "", "calimero-dev", "ipfs"),
@@ -63,10 +81,12 @@ func (c Config) Check() error {
 		atLeast("events.log_max_events", c.Events.LogMaxEvents, 1),
 		atLeast("events.log_max_bytes", c.Events.LogMaxBytes, 1),
 		atLeast("execution.time_limit", int64(c.Execution.TimeLimit.Seconds()), 1),
+		atLeast("execution.max_memory", c.Execution.MaxMemory, 64<<20),
 		atLeast("execution.cache_size", c.Execution.CacheSize, 1),
 		atLeast("applications.max_size", c.Apps.MaxSize, 1),
 		atLeast("applications.max_module_size", c.Apps.MaxModuleSize, 1),
 		atLeast("applications.download_timeout", int64(c.Apps.DownloadTimeout.Seconds()), 1),
+		{"server.path_prefix", !validPrefix(c.Server.PathPrefix), "want /SEGMENT..., without a slash at its end, of A-Z a-z 0-9 . _ ~ -, that does not begin like a route"},
 		{"server.listen", len(c.Server.Listen) == 0, "want at least one address"},
 		{"server.embedded.storage_path", c.Server.Embedded.StoragePath == "", "want a directory"},
 		{"server.embedded.public_url", c.Server.Embedded.PublicURL != "" && !validPublicURL(c.Server.Embedded.PublicURL), "want http(s)://HOST[:PORT]"},
@@ -80,8 +100,7 @@ func (c Config) Check() error {
 		{"server.proxy.assertion_key_file", len(c.Server.Proxy.AssertionSources()) > 1, "name one source of assertion keys, not several: " + strings.Join(c.Server.Proxy.AssertionSources(), ", ")},
 		{"cors.allow_all_origins", c.CORS.AllowAllOrigins && len(c.CORS.AllowedOrigins) > 0, "contradicts cors.allowed_origins"},
 	})
-	errs = append(errs, c.checkLists()...)
-	return errors.Join(append(errs, c.checkIdentity())...)
+	return append(append(found, c.checkLists()...), c.checkIdentity()...)
 }
 
 func oneOf(path, got string, want ...string) check {
@@ -92,22 +111,22 @@ func atLeast(path string, got, least int64) check {
 	return check{path, got < least, fmt.Sprintf("want at least %d, got %d", least, got)}
 }
 
-func failed(checks []check) []error {
-	var errs []error
+func failed(checks []check) []problem {
+	var found []problem
 	for _, k := range checks {
 		if k.bad {
-			errs = append(errs, errors.New(k.path+": "+k.want))
+			found = append(found, problem{k.path, errors.New(k.path + ": " + k.want)})
 		}
 	}
-	return errs
+	return found
 }
 
-func (c Config) checkLists() []error {
-	var errs []error
+func (c Config) checkLists() []problem {
+	var found []problem
 	each := func(path string, list []string, check func(string) error) {
 		for _, s := range list {
 			if err := check(s); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", path, err))
+				found = append(found, problem{path, fmt.Errorf("%s: %w", path, err)})
 			}
 		}
 	}
@@ -126,43 +145,50 @@ func (c Config) checkLists() []error {
 		}
 		loopback := p.Addr().IsLoopback() && p.Bits() >= loopbackPrefix4 // 127.0.0.0/8 and ::1 are this machine
 		if p.Bits() < least && !loopback {
-			errs = append(errs, fmt.Errorf("server.proxy.trusted_peers: %s is too wide, want at least /%d", p, least))
+			const path = "server.proxy.trusted_peers"
+			found = append(found, problem{path, fmt.Errorf("%s: %s is too wide, want at least /%d", path, p, least)})
 		}
 	}
-	return errs
+	return found
 }
 
 // checkIdentity accepts a configuration without any key: the environment may add it.
-func (c Config) checkIdentity() error {
+func (c Config) checkIdentity() []problem {
 	if c.Identity.Keypair == "" && c.Identity.PeerID == "" {
 		return nil
 	}
 	key, err := peer.ParseKeypair(c.Identity.Keypair.Reveal())
 	if err != nil {
-		return fmt.Errorf("identity.keypair: %w", err)
+		return []problem{{"identity.keypair", fmt.Errorf("identity.keypair: %w", err)}}
 	}
 	if public, ok := key.Public().(ed25519.PublicKey); !ok || peer.ID(public) != c.Identity.PeerID {
-		return errors.New("identity.peer_id: is not the peer id of identity.keypair")
+		return []problem{{"identity.peer_id", errors.New("identity.peer_id: is not the peer id of identity.keypair")}}
 	}
 	return nil
 }
 
 // CheckStart reports what stands against a start with this configuration, joined; nil when nothing does.
-func (c Config) CheckStart() error {
+func (c Config) CheckStart() error { return join(c.startProblems(nil)) }
+
+// startProblems leaves out the rules about settings that are broken themselves: they would only confuse.
+func (c Config) startProblems(broken map[string]bool) []problem {
 	keyFile := Setting{Path: "server.proxy.assertion_key_file"}
 	needsKeys := c.Server.AuthMode == AuthProxy && c.Server.Proxy.RequireAssertion
-	return errors.Join(failed([]check{
+	proxy := broken["server.auth_mode"] || broken["server.proxy.require_assertion"] || broken["server.proxy.assertion_jwks_url"] || broken["server.proxy.assertion_jwks_file"]
+	none := broken["server.auth_mode"] || broken["server.none.allow_non_loopback"]
+	found := failed([]check{
 		{"identity.keypair", c.Identity.Keypair == "", "is missing; 'merod init' makes it"},
 		{
-			keyFile.Path, needsKeys && len(c.Server.Proxy.AssertionSources()) == 0,
+			keyFile.Path, !proxy && needsKeys && len(c.Server.Proxy.AssertionSources()) == 0,
 			"is required in auth mode \"proxy\": name the file with the keys that mero-auth keeps in assertion.key_file, here or in " + keyFile.Env() +
 				" (or, for a gate that signs with published keys, server.proxy.assertion_jwks_url or server.proxy.assertion_jwks_file)",
 		},
 		{
-			"server.listen", c.Server.AuthMode == AuthNone && !c.Server.None.AllowNonLoopback && !c.loopbackOnly(),
+			"server.listen", !none && c.Server.AuthMode == AuthNone && !c.Server.None.AllowNonLoopback && !c.loopbackOnly(),
 			"auth mode \"none\" lets everybody in, so it listens on loopback addresses only; " + Setting{Path: "server.none.allow_non_loopback"}.Env() + "=true permits others",
 		},
-	})...)
+	})
+	return slices.DeleteFunc(found, func(p problem) bool { return broken[p.path] })
 }
 
 // AssertionSources returns the settings that say where the keys of assertions come from. A start wants exactly one.
@@ -243,6 +269,30 @@ func origin(s string) error {
 
 func validPublicURL(s string) bool {
 	return (strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")) && origin(s) == nil
+}
+
+// validPrefix accepts no prefix, and one with a single spelling that no route begins with: neither could be mistaken for
+// the other.
+func validPrefix(s string) bool {
+	if s == "" {
+		return true
+	}
+	path, query, err := route.Canonical(s)
+	if err != nil || path != s || query != "" || len(s) > 256 || strings.HasSuffix(s, "/") {
+		return false
+	}
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._~-", r)
+	}
+	first, _, _ := strings.Cut(s[1:], "/")
+	for _, table := range []*route.Table{route.Node, route.Auth} {
+		for row := range table.All() {
+			if taken, _, _ := strings.Cut(row.Pattern[1:], "/"); taken == first {
+				return false
+			}
+		}
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0
 }
 
 func validHostPort(s string) bool {

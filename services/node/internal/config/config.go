@@ -14,6 +14,12 @@ const (
 	AuthNone     = "none"     // nobody authenticates
 )
 
+// The values of server.wire_profile.
+const (
+	Wire011 = "0.11"
+	Wire010 = "0.10"
+)
+
 // The values of server.embedded.storage.
 const (
 	StoragePersistent = "persistent"
@@ -59,6 +65,8 @@ type Swarm struct {
 type Server struct {
 	Listen       []string      `koanf:"listen" doc:"multiaddrs of the HTTP listener: /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT"`
 	AuthMode     string        `koanf:"auth_mode" doc:"'proxy': mero-auth and a reverse proxy stand in front; 'embedded': the node authenticates itself; 'none': nobody authenticates"`
+	PathPrefix   string        `koanf:"path_prefix" doc:"serve everything below this path, such as '/node1', and nothing outside of it; NODE_PATH_PREFIX is another name of its variable; empty = no prefix"`
+	WireProfile  string        `koanf:"wire_profile" doc:"'0.11', or '0.10' for clients that read the state hash of a context as 'rootHash'"`
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
@@ -89,7 +97,7 @@ type WebSocket struct {
 	Enabled         bool  `koanf:"enabled" doc:"serve this surface; off when the table is missing"`
 	PingIntervalSec int   `koanf:"ping_interval_secs" doc:"seconds between two pings of the node; 0 = no pings, and a client that is gone without a word stays until its token expires"`
 	PongTimeoutSec  int   `koanf:"pong_timeout_secs" doc:"seconds that the client has to answer a ping"`
-	MaxMessageBytes int64 `koanf:"max_message_bytes" doc:"largest message of a client in bytes"`
+	MaxMessageBytes int64 `koanf:"max_message_bytes" doc:"largest message of a client in bytes; the default is the largest body of /jsonrpc. It is kept in memory until it is answered; of those over 1 MiB at most 16 are in memory at a time, others wait in their connections"`
 }
 
 // SSE switches and times the SSE surface.
@@ -218,6 +226,7 @@ type Applications struct {
 // Execution bounds the calls of applications.
 type Execution struct {
 	TimeLimit time.Duration `koanf:"time_limit" doc:"longest time of one call of a method"`
+	MaxMemory int64         `koanf:"max_memory" doc:"most bytes that the calls that run hold together in memory, registers and writes; a call that would need more fails"`
 	CacheSize int64         `koanf:"cache_size" doc:"most bytes of compiled modules that are kept on disk, in the directory cache of the node"`
 }
 
@@ -241,7 +250,7 @@ func Defaults() Config {
 		Datastore: Datastore{Path: "data"},
 		Blobstore: Blobstore{Path: "blobs"},
 		Events:    Events{LogMaxEvents: 65536, LogMaxBytes: 64 << 20},
-		Execution: Execution{TimeLimit: 30 * time.Second, CacheSize: 1 << 30},
+		Execution: Execution{TimeLimit: 30 * time.Second, MaxMemory: 2 << 30, CacheSize: 1 << 30},
 		Apps:      Applications{MaxSize: 64 << 20, MaxModuleSize: 20 << 20, DownloadTimeout: 5 * time.Minute},
 		Log:       Log{Level: "info", Format: "json"},
 	}
@@ -251,9 +260,10 @@ func defaultServer() Server {
 	return Server{
 		Listen:       []string{"/ip4/127.0.0.1/tcp/2528", "/ip6/::1/tcp/2528"},
 		AuthMode:     AuthProxy,
+		WireProfile:  Wire011,
 		StreamMaxAge: time.Hour,
 		Stream:       Stream{MaxConnections: 10000, MaxPerKey: 2500, MaxSubscriptions: 1000},
-		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 1 << 20},
+		WebSocket:    WebSocket{PingIntervalSec: 30, PongTimeoutSec: 10, MaxMessageBytes: 15 << 20},
 		SSE:          SSE{KeepAliveSec: 15},
 		Proxy: Proxy{
 			TrustedPeers:     []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},

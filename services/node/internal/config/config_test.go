@@ -110,7 +110,7 @@ auth_mode = 3
 allowed_hosts = ["node.example.com:80"]
 sse = true
 [server.proxy]
-trusted_peers = ["0.0.0.0/0", "10.0.0.1"]
+trusted_peers = ["0.0.0.0/0", "10.0.0.1", "10.0.0.0/8"]
 clock_leeway = "soon"
 [server.none]
 allow_non_loopback = true
@@ -120,7 +120,7 @@ allowed_origins = ["https://app.example.com/"]
 [applications]
 paths = ["apps"]
 allowed_hosts = ["https://apps.example.com"]
-allowed_networks = ["10.0.0.1/8"]
+allowed_networks = ["10.0.0.1/8", "127.0.0.1", "home"]
 max_size = 0
 [log]
 level = "loud"
@@ -135,6 +135,7 @@ level = "loud"
 		`server.none.allow_non_loopback: can only be set by the environment variable MEROD_SERVER__NONE__ALLOW_NON_LOOPBACK`,
 		`server.proxy.clock_leeway: want whole seconds, got "soon"`,
 		`server.proxy.trusted_peers: 0.0.0.0/0 is too wide, want at least /16`,
+		`server.proxy.trusted_peers: 10.0.0.0/8 is too wide, want at least /16`,
 		`server.sse: is a table, not a setting`,
 		`MEROD_SYNC__INTERVAL_MS: want a whole number, got "often"`,
 		`mode: want one of ["standard" "read-only"], got "fast"`,
@@ -143,6 +144,7 @@ level = "loud"
 		`applications.paths: "apps" is not an absolute path`,
 		`applications.allowed_hosts: "https://apps.example.com" is not a host name (without port) or *.DOMAIN`,
 		`applications.allowed_networks: "10.0.0.1/8" has bits behind its prefix; write 10.0.0.0/8`,
+		`applications.allowed_networks: "home" is neither an address nor a network`,
 		`applications.max_size: want at least 1, got 0`,
 		`cors.allow_all_origins: contradicts cors.allowed_origins`,
 		`cors.allowed_origins: cors: origin "https://app.example.com/": the host holds '/'; want a name in ASCII (punycode) and no path, user or wildcard`,
@@ -298,6 +300,48 @@ func TestCheckStart(t *testing.T) {
 	}
 }
 
+// TestLoadToStart_ListsEveryProblem: of the text of the settings, of their values, and of what a start needs, without what
+// only follows from another problem.
+func TestLoadToStart_ListsEveryProblem(t *testing.T) {
+	const name = "MEROD_SERVER__PROXY__TRUSTED_PEERS"
+	for _, tt := range []struct {
+		name, text string
+		environ    []string
+		want       []string // beginnings
+	}{
+		{
+			"all stages", "colour = 1\nserver.listen = []\n[log]\nlevel = \"loud\"\n",
+			[]string{name + "=a,10.0.0.0/8,b", "MEROD_SYNC__INTERVAL_MS=often"},
+			[]string{
+				"MEROD_SERVER__PROXY__TRUSTED_PEERS: \"a\" is neither", "MEROD_SERVER__PROXY__TRUSTED_PEERS: \"b\" is neither",
+				"MEROD_SYNC__INTERVAL_MS: want a whole", "colour: unknown", "identity.keypair: is missing", "log.level: want one of",
+				"server.listen: want at least one", "server.proxy.assertion_key_file: is required",
+				"server.proxy.trusted_peers: 10.0.0.0/8 is too wide",
+			},
+		},
+		{
+			"what the mode would need is not known", "[server]\nlisten = [\"/ip4/0.0.0.0/tcp/1\"]\nauth_mode = 3\n", nil,
+			[]string{"identity.keypair: is missing", "server.auth_mode: want a string"},
+		},
+		{
+			"nor by a mode that is none", "[server]\nlisten = [\"/ip4/0.0.0.0/tcp/1\"]\nauth_mode = \"open\"\n", nil,
+			[]string{"identity.keypair: is missing", "server.auth_mode: want one of"},
+		},
+		{
+			"what is broken is not missing", "[server]\nlisten = [\"/ip4/127.0.0.1/tcp/1\"]\n",
+			[]string{"MEROD_IDENTITY__KEYPAIR=x", "MEROD_SERVER__PROXY__ASSERTION_JWKS_URL=ftp://x"},
+			[]string{"identity.keypair: ", "server.proxy.assertion_jwks_url: want http(s)"},
+		},
+	} {
+		_, _, err := config.LoadToStart(write(t, tt.text), tt.environ, nil)
+		got := problems(err)
+		slices.Sort(got)
+		if !slices.EqualFunc(got, tt.want, strings.HasPrefix) {
+			t.Errorf("%s: got\n%s\nwant\n%s", tt.name, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+	}
+}
+
 // TestCheck_AssertionSources: with two sources an attacker would need the weaker one only, and with a user in the address
 // a password would end up in logs.
 func TestCheck_AssertionSources(t *testing.T) {
@@ -319,6 +363,46 @@ func TestCheck_AssertionSources(t *testing.T) {
 		if _, err := load(t, "", tt.environ...); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "password") {
 			t.Errorf("%q: %v, want %q", tt.environ, err, tt.want)
 		}
+	}
+}
+
+// A prefix has one spelling and cannot be taken for a route, so that what is below it and what is not are told apart.
+func TestPathPrefix(t *testing.T) {
+	const own, foreign = "MEROD_SERVER__PATH_PREFIX=", "NODE_PATH_PREFIX="
+	for _, tt := range []struct {
+		file    string
+		environ []string
+		want    string
+	}{
+		{"", nil, ""},
+		{"", []string{foreign + "/node1"}, "/node1"},
+		{"", []string{foreign + ""}, ""},
+		{"[server]\npath_prefix = \"/in-file\"", []string{foreign + ""}, "/in-file"},
+		{"[server]\npath_prefix = \"/in-file\"", []string{foreign + "/node1"}, "/node1"},
+		{"", []string{foreign + "/node1", own + "/other/two_~.1"}, "/other/two_~.1"},
+	} {
+		if cfg, err := load(t, tt.file, tt.environ...); err != nil || cfg.Server.PathPrefix != tt.want {
+			t.Errorf("%q %q: %q %v, want %q", tt.file, tt.environ, cfg.Server.PathPrefix, err, tt.want)
+		}
+	}
+	for _, bad := range []string{
+		"node1", "/", "/node1/", "//node1", "/a//b", "/./a", "/a/..", "/a%2fb", "/a?b", "/a#b", "/a b", "/a;b", "/ü", "/a:b", "/$x", "/" + strings.Repeat("x", 256), "https://x/a",
+		"/admin-api", "/admin-api/x", "/jsonrpc", "/ws/x", "/sse", "/metrics", "/admin-dashboard", "/auth", "/admin/x", "/favicon.ico",
+	} {
+		for _, name := range []string{own, foreign} {
+			if _, err := load(t, "", name+bad); err == nil || !strings.Contains(err.Error(), "server.path_prefix") {
+				t.Errorf("%s%s: %v, want a refusal", name, bad, err)
+			}
+		}
+	}
+}
+
+func TestWireProfile(t *testing.T) {
+	if cfg, err := load(t, ""); err != nil || cfg.Server.WireProfile != config.Wire011 {
+		t.Errorf("by default %q, %v", cfg.Server.WireProfile, err)
+	}
+	if _, err := load(t, "[server]\nwire_profile = \"0.9\""); err == nil || !strings.Contains(err.Error(), "server.wire_profile") {
+		t.Errorf("an unknown one: %v", err)
 	}
 }
 

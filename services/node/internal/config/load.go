@@ -29,19 +29,45 @@ var flagSettings = map[string]string{"auth-mode": "server.auth_mode"}
 // It returns every problem that [Config.Check] would find too, joined into one error, or an error wrapping
 // [ErrNoFile]. The warnings name environment variables that look like settings and are none. flags may be nil.
 func Load(path string, environ []string, flags *pflag.FlagSet) (Config, []string, error) {
+	l, cfg, err := load(path, environ, flags)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	return cfg, l.warnings, errors.Join(l.problems...)
+}
+
+// LoadToStart is Load for a start: its error lists what [Config.CheckStart] would find, too.
+func LoadToStart(path string, environ []string, flags *pflag.FlagSet) (Config, []string, error) {
+	l, cfg, err := load(path, environ, flags)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	return cfg, l.warnings, errors.Join(errors.Join(l.problems...), join(cfg.startProblems(l.broken)))
+}
+
+// load returns an error only when there is nothing to check.
+func load(path string, environ []string, flags *pflag.FlagSet) (*loader, Config, error) {
 	raw := koanf.New(".")
 	if err := raw.Load(file.Provider(path), toml.Parser()); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return Config{}, nil, fmt.Errorf("%w at %s", ErrNoFile, path)
+			return nil, Config{}, fmt.Errorf("%w at %s", ErrNoFile, path)
 		}
-		return Config{}, nil, fmt.Errorf("%s: %w", path, syntax(err))
+		return nil, Config{}, fmt.Errorf("%s: %w", path, syntax(err))
 	}
 	l := newLoader()
 	l.file(raw.All(), raw.Get("context"))
 	l.environment(environ)
 	l.flags(flags)
-	cfg, err := l.config()
-	return cfg, l.warnings, err
+	cfg := Config{}
+	if err := l.k.Unmarshal("", &cfg); err != nil {
+		l.problem("configuration", err)
+		return nil, Config{}, errors.Join(l.problems...)
+	}
+	for _, p := range cfg.problems() {
+		l.broken[p.path] = true
+		l.problems = append(l.problems, p.err)
+	}
+	return l, cfg, nil
 }
 
 // syntax puts line and column in front of an error of the TOML parser.
@@ -59,11 +85,12 @@ type loader struct {
 	known    map[string]Setting
 	k        *koanf.Koanf
 	problems []error
+	broken   map[string]bool // the settings that the problems are about
 	warnings []string
 }
 
 func newLoader() *loader {
-	l := &loader{known: index(), k: koanf.New(".")}
+	l := &loader{known: index(), k: koanf.New("."), broken: map[string]bool{}}
 	defaults := make(map[string]any, len(l.known))
 	for path, s := range l.known {
 		if s.Kind != Table {
@@ -81,7 +108,16 @@ func held(s Setting, v any) any {
 	return v
 }
 
+// problem records what is wrong with a source: a setting, a variable or more. Of several errors that were joined, about
+// entries of a list, each is a problem.
 func (l *loader) problem(source string, err error) {
+	l.broken[source] = true
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			l.problem(source, err)
+		}
+		return
+	}
 	l.problems = append(l.problems, fmt.Errorf("%s: %w", source, err))
 }
 
@@ -110,9 +146,10 @@ func (l *loader) file(content map[string]any, context any) {
 			v, err := s.value(content[path])
 			if err != nil {
 				l.problem(path, err)
-				continue
 			}
-			values[path] = held(s, v)
+			if err == nil || readable(v) {
+				values[path] = held(s, v)
+			}
 		}
 	}
 	if context != nil {
@@ -125,6 +162,12 @@ func (l *loader) file(content map[string]any, context any) {
 	l.defaultCORS(values)
 	otherSpelling(values)
 	l.merge(values)
+}
+
+// readable reports whether v holds those entries of a broken list that could be read: they are checked all the same.
+func readable(v any) bool {
+	list, ok := v.([]string)
+	return ok && len(list) > 0
 }
 
 // otherSpelling makes network.server.embedded_auth count like server.auth_mode of the same source, and win over it: init
@@ -207,7 +250,10 @@ func (l *loader) environment(environ []string) {
 		v, err := s.fromEnv(text)
 		if err != nil {
 			l.problem(name, err)
-			return "", nil
+			l.broken[s.Path] = true
+			if !readable(v) {
+				return "", nil
+			}
 		}
 		return s.Path, held(s, v)
 	}})
@@ -240,8 +286,8 @@ func (l *loader) foreign(environ []string, values map[string]any) {
 			}
 			values["log.level"] = level
 		case "NODE_PATH_PREFIX":
-			if text != "" {
-				l.warnings = append(l.warnings, "NODE_PATH_PREFIX has no effect: have the proxy remove the prefix, and bind assertions to the identity (server.proxy.assertion_bind)")
+			if _, set := values["server.path_prefix"]; !set && text != "" {
+				values["server.path_prefix"] = text
 			}
 		}
 	}
@@ -272,17 +318,4 @@ func (l *loader) flags(flags *pflag.FlagSet) {
 	if err := l.k.Load(provider, nil); err != nil {
 		l.problem("flags", err)
 	}
-}
-
-// config unmarshals and checks what was collected.
-func (l *loader) config() (Config, error) {
-	cfg := Config{}
-	if err := l.k.Unmarshal("", &cfg); err != nil {
-		l.problem("configuration", err)
-		return Config{}, errors.Join(l.problems...)
-	}
-	if err := cfg.Check(); err != nil {
-		l.problems = append(l.problems, err)
-	}
-	return cfg, errors.Join(l.problems...)
 }

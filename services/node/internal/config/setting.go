@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -121,7 +122,8 @@ func index() map[string]Setting {
 	return m
 }
 
-// value brings what the file holds into the one form of the kind: string, bool, int64 or []string.
+// value brings what the file holds into the one form of the kind: string, bool, int64 or []string. With an error about
+// entries of a list it returns the others.
 func (s Setting) value(v any) (any, error) {
 	switch s.Kind {
 	case String:
@@ -141,11 +143,9 @@ func (s Setting) value(v any) (any, error) {
 	case Strings:
 		return stringList(v)
 	case Networks:
-		list, err := stringList(v)
-		if err != nil {
-			return nil, err
-		}
-		return networks(list)
+		list, unreadable := stringList(v)
+		out, err := networks(list)
+		return out, errors.Join(unreadable, err)
 	case Table:
 		return v, nil
 	}
@@ -218,38 +218,51 @@ func stringList(v any) ([]string, error) {
 	case []string:
 		return slices.Clone(list), nil
 	case []any:
-		out := make([]string, len(list))
+		var out []string
+		var errs []error
 		for i, item := range list {
 			s, ok := item.(string)
 			if !ok {
-				return nil, fmt.Errorf("want a list of strings, entry %d is %s", i+1, describe(item))
+				errs = append(errs, fmt.Errorf("want a list of strings, entry %d is %s", i+1, describe(item)))
+				continue
 			}
-			out[i] = s
+			out = append(out, s)
 		}
-		return out, nil
+		return out, errors.Join(errs...)
 	}
 	return nil, fmt.Errorf("want a list of strings, got %s", describe(v))
 }
 
-// networks reads addresses (10.0.0.1) and networks (10.0.0.0/16) and returns networks.
-func networks(list []string) (any, error) {
-	out := make([]string, len(list))
-	for i, s := range list {
-		if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
-			ip = ip.Unmap()
-			out[i] = netip.PrefixFrom(ip, ip.BitLen()).String()
+// networks reads addresses (10.0.0.1) and networks (10.0.0.0/16) and returns networks. Its errors are joined, one for each
+// entry that is neither.
+func networks(list []string) ([]string, error) {
+	out := make([]string, 0, len(list))
+	var errs []error
+	for _, s := range list {
+		p, err := network(s)
+		if err != nil {
+			errs = append(errs, err)
 			continue
 		}
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, fmt.Errorf("%q is neither an address nor a network", s)
-		}
-		if p != p.Masked() {
-			return nil, fmt.Errorf("%q has bits behind its prefix; write %s", s, p.Masked())
-		}
-		out[i] = p.String()
+		out = append(out, p.String())
 	}
-	return out, nil
+	return out, errors.Join(errs...)
+}
+
+// network reads one of them.
+func network(s string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Zone() == "" {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("%q is neither an address nor a network", s)
+	}
+	if p != p.Masked() {
+		return p, fmt.Errorf("%q has bits behind its prefix; write %s", s, p.Masked())
+	}
+	return p, nil
 }
 
 func describe(v any) string {

@@ -31,6 +31,7 @@ type Call struct {
 // Result is what a call returned.
 type Result struct {
 	Output json.RawMessage // nil if the method returned nothing
+	Logs   []string        // what the application logged, also in a call that failed
 }
 
 // Execute runs a call as the caller of ctx. When it returns without an error, what the call changed is on disk. An
@@ -38,9 +39,6 @@ type Result struct {
 // The other errors are [ErrNotFound], [ErrUninitialized], [*UnauthorizedError] and [*NotInstalledError]; all are
 // wrapped in a [*fault.Error].
 func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
-	if reserved(c.Method) {
-		return Result{}, callFailed(fmt.Sprintf("method %q not found", c.Method), runtime.ErrMethodNotFound)
-	}
 	s, err := m.take(ctx, c.Context)
 	if err != nil {
 		return Result{}, err
@@ -52,6 +50,11 @@ func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
 	}
 	started := m.Now()
 	d := s.execute(ctx, c, executor)
+	var place *task
+	if d.err == nil {
+		place = m.place(ctx, c.Context, &d.outcome)
+	}
+	defer place.skip()
 	s.pass()
 	if m.Observe != nil {
 		m.Observe(m.Now().Sub(started), d.err == nil)
@@ -62,7 +65,7 @@ func (m *Manager) Execute(ctx context.Context, c Call) (Result, error) {
 		}
 	}
 	if d.err == nil {
-		m.follow(ctx, c.Context, executor, &d.outcome)
+		m.follow(ctx, c.Context, executor, &d.outcome, place)
 	}
 	return d.result, d.err
 }
@@ -86,17 +89,21 @@ type done struct {
 // execute runs a call and hands over what it did.
 func (s *seat) execute(ctx context.Context, c Call, executor id.ID) done {
 	d := done{awaited: s.awaited()}
-	var r *ran
-	if r, d.err = s.run(ctx, s.head.Module, c, executor); d.err != nil {
+	r, err := s.run(ctx, s.head.Module, c, executor)
+	if r != nil {
+		defer r.blobs.close()
+		d.outcome = r.outcome
+		d.result.Logs = r.outcome.Logs
+	}
+	if err != nil {
+		d.err = err
 		return d
 	}
-	defer r.blobs.close()
-	d.outcome = r.outcome
 	if d.outcome.Failed {
 		d.err = guestError(d.outcome.Returned)
 		return d
 	}
-	if d.result, d.err = output(d.outcome.Returned); d.err != nil {
+	if d.result.Output, d.err = output(d.outcome.Returned); d.err != nil {
 		return d
 	}
 	change, err := s.accept(ctx, executor, r)
@@ -106,8 +113,8 @@ func (s *seat) execute(ctx context.Context, c Call, executor id.ID) done {
 	return d
 }
 
-// Admits returns the error of [Manager.Execute] for a caller who may not make a call as anybody, whatever else is true of
-// it, and for a context that is not there.
+// Admits returns the error of [Manager.Execute] for a caller who may not make a call as the executor that it names, or as
+// anybody if it names none, whatever else is true of it, and for a context that is not there.
 func (m *Manager) Admits(ctx context.Context, c Call) error {
 	var x store.Context
 	err := m.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -117,20 +124,26 @@ func (m *Manager) Admits(ctx context.Context, c Call) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if _, _, err = admitted(ctx, c, x); errors.Is(err, ErrUninitialized) {
+	identities, anybody, err := admitted(ctx, c, x, err == nil)
+	if errors.Is(err, ErrUninitialized) {
 		err = nil
+	}
+	if err == nil && c.Executor != (id.ID{}) && !anybody && !slices.Contains(identities, c.Executor) {
+		return unauthorized(c.Context, c.Executor)
 	}
 	return err
 }
 
-// admitted returns as whom a caller may make a call in a context, which has the zero id if it does not exist.
-func admitted(ctx context.Context, c Call, x store.Context) (identities []id.ID, anybody bool, err error) {
+// admitted returns as whom a caller may make a call in a context, if it exists.
+func admitted(ctx context.Context, c Call, x store.Context, exists bool) (identities []id.ID, anybody bool, err error) {
 	identities, anybody = caller.From(ctx).Executors(c.Context, x.Application, c.Method)
 	switch {
 	case !anybody && len(identities) == 0:
 		// The same for a context that does not exist: who may not call it does not learn whether it does.
 		err = unauthorized(c.Context, c.Executor)
-	case x.ID != c.Context:
+	case reserved(c.Method):
+		err = callFailed(fmt.Sprintf("method %q not found", c.Method), runtime.ErrMethodNotFound)
+	case !exists:
 		err = notFound()
 	case x.StateHash == id.ID{}:
 		err = fault.Wrap(ErrUninitialized, fault.Conflict, ErrUninitialized.Error())
@@ -140,7 +153,7 @@ func admitted(ctx context.Context, c Call, x store.Context) (identities []id.ID,
 
 // admit decides as whom the caller acts.
 func (s *seat) admit(ctx context.Context, c Call) (id.ID, error) {
-	identities, anybody, err := admitted(ctx, c, s.head)
+	identities, anybody, err := admitted(ctx, c, s.head, s.exists)
 	if err != nil {
 		return id.ID{}, err
 	}
@@ -173,7 +186,8 @@ type ran struct {
 	blobs   *window
 }
 
-// run runs a method of a module upon the state of the context, without effect on it. The caller closes the window.
+// run runs a method of a module upon the state of the context, without effect on it. The caller closes the window. With
+// an error the outcome, if there is one, has only what the application logged.
 func (s *seat) run(ctx context.Context, module id.ID, c Call, executor id.ID) (*ran, error) {
 	code, err := s.m.Engine.Load(ctx, module, func(ctx context.Context) ([]byte, error) {
 		return s.m.Applications.Module(ctx, module)
@@ -186,12 +200,13 @@ func (s *seat) run(ctx context.Context, module id.ID, c Call, executor id.ID) (*
 	}
 	r := &ran{blobs: &window{blobs: s.m.Blobs}}
 	r.outcome, err = s.m.Engine.Run(ctx, code, runtime.Call{
-		Method: c.Method, Input: c.Input, Context: s.id, Executor: executor,
+		Method: c.Method, Input: c.Input, Context: s.id, Executor: executor, Account: caller.From(ctx).Key,
 		State: reader{s, store.Shared}, Private: reader{s, store.Private}, Blobs: r.blobs, Directory: directory{s},
 	})
+	s.m.log(ctx, c, r.outcome.Logs)
 	if err != nil {
 		r.blobs.close()
-		return nil, runFailed(ctx, err)
+		return r, runFailed(ctx, err)
 	}
 	if !r.outcome.Committed || r.outcome.Failed {
 		r.blobs.close()
@@ -200,15 +215,15 @@ func (s *seat) run(ctx context.Context, module id.ID, c Call, executor id.ID) (*
 }
 
 // output checks what a method returned: one JSON text, or nothing.
-func output(returned []byte) (Result, error) {
+func output(returned []byte) (json.RawMessage, error) {
 	if len(returned) == 0 {
-		return Result{}, nil
+		return nil, nil
 	}
 	if !utf8.Valid(returned) || !json.Valid(returned) {
 		e := &OutputError{"the method returned what is not JSON"}
-		return Result{}, fault.Wrap(e, fault.Invalid, e.Problem)
+		return nil, fault.Wrap(e, fault.Invalid, e.Problem)
 	}
-	return Result{Output: returned}, nil
+	return returned, nil
 }
 
 // accept hands over what a call did, and returns its change, nil if there is none.
@@ -220,7 +235,11 @@ func (s *seat) accept(ctx context.Context, author id.ID, r *ran) (*store.Pending
 	if err := s.check(author, out); err != nil {
 		return nil, err
 	}
-	if out.Root == s.head.StateHash && len(out.Artifact) == 0 && len(out.Writes) == 0 && len(out.PrivateWrites) == 0 {
+	members, err := s.membership(ctx, out.Changes)
+	if err != nil {
+		return nil, err
+	}
+	if out.Root == s.head.StateHash && len(out.Artifact) == 0 && len(out.Writes) == 0 && len(out.PrivateWrites) == 0 && len(members.changed) == 0 {
 		return s.announce(out.Events), nil
 	}
 	if err := r.blobs.keep(ctx); err != nil {
@@ -233,12 +252,12 @@ func (s *seat) accept(ctx context.Context, author id.ID, r *ran) (*store.Pending
 		if err != nil {
 			return err
 		}
-		if err := s.write(tx, cur, next, delta, out); err != nil {
+		if err := s.write(tx, cur, next, delta, out, members); err != nil {
 			return err
 		}
 		return s.m.Events.Publish(tx, event.StateMutation{Context: s.id, NewRoot: next.StateHash, Emitted: events})
 	})
-	s.applyMembers(out.Changes)
+	s.members = members.members
 	return change, nil
 }
 
@@ -302,7 +321,7 @@ func (s *seat) base(tx *store.Tx, want store.Context) (store.Context, error) {
 }
 
 // write puts a change of the state into the database. cur is what is there, for the counts.
-func (s *seat) write(tx *store.Tx, cur, next store.Context, delta store.Delta, out *runtime.Outcome) error {
+func (s *seat) write(tx *store.Tx, cur, next store.Context, delta store.Delta, out *runtime.Outcome, members membership) error {
 	var err error
 	next.PrivateBytes, next.DeltaBytes = cur.PrivateBytes, cur.DeltaBytes
 	if next.StateBytes, err = s.put(tx, store.Shared, cur.StateBytes, out.Writes); err != nil {
@@ -316,7 +335,7 @@ func (s *seat) write(tx *store.Tx, cur, next store.Context, delta store.Delta, o
 		return err
 	}
 	next.DeltaBytes = cur.DeltaBytes + size
-	return errors.Join(s.writeMembers(tx, out.Changes), tx.PutContext(next))
+	return errors.Join(members.write(tx, s.id), tx.PutTold(out.Told), tx.PutContext(next))
 }
 
 // put writes entries into a space of size bytes and returns its new size.
@@ -357,35 +376,4 @@ func emitted(events []runtime.Event) []event.Emitted {
 		list[i] = event.Emitted{Kind: e.Kind, Data: bytes.Clone(e.Data), Handler: e.Handler}
 	}
 	return list
-}
-
-// applyMembers follows the changes of members in memory, as writeMembers does in the database.
-func (s *seat) applyMembers(changes []runtime.ContextChange) {
-	for _, c := range changes {
-		i := slices.IndexFunc(s.members, func(m store.Identity) bool { return m.PublicKey == c.Member })
-		switch {
-		case c.Kind == runtime.AddMember && i < 0:
-			s.members = append(slices.Clone(s.members), store.Identity{Context: s.id, PublicKey: c.Member})
-		case c.Kind == runtime.RemoveMember && i >= 0:
-			s.members = slices.Delete(slices.Clone(s.members), i, i+1)
-		}
-	}
-}
-
-func (s *seat) writeMembers(tx *store.Tx, changes []runtime.ContextChange) error {
-	for _, c := range changes {
-		var err error
-		switch c.Kind {
-		case runtime.AddMember:
-			if _, err = tx.Identity(s.id, c.Member); errors.Is(err, store.ErrNotFound) {
-				err = tx.PutIdentity(store.Identity{Context: s.id, PublicKey: c.Member})
-			}
-		case runtime.RemoveMember:
-			err = tx.RemoveIdentity(s.id, c.Member)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

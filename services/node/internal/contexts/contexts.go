@@ -9,6 +9,9 @@
 // that it was made upon and is refused by the database if that is not the state there; if one fails, those made upon
 // it fail with it. A call that only read is answered when everything that it can have read is on disk.
 //
+// The handlers of a call's events are called after it was answered, those of one context in the order of its calls. They
+// are not on disk: what a stop or a crash finds undone is lost.
+//
 // # Rights
 //
 // Every use case takes the caller from the context ([caller.From]) and judges by resolved values: the context's id, its
@@ -50,6 +53,7 @@ type Manager struct {
 	mu   sync.Mutex
 	live map[id.ID]*live // contexts that are in use right now
 
+	later    *later
 	sweeping sync.WaitGroup
 	stop     context.CancelFunc
 }
@@ -60,11 +64,13 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	var dead []id.ID
 	if err := o.Store.View(ctx, func(tx *store.Tx) error {
 		dead = tx.DeadContexts()
-		return nil
+		told, err := tx.Told()
+		o.Engine.TellAfter(told)
+		return err
 	}); err != nil {
 		return nil, err
 	}
-	m := &Manager{Options: o, live: map[id.ID]*live{}}
+	m := &Manager{Options: o, live: map[id.ID]*live{}, later: newLater(o.Log)}
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.sweeping.Go(func() {
 		for _, c := range dead {
@@ -74,9 +80,14 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	return m, nil
 }
 
-// Close waits for the work in the background. Calls must have ended.
+// Drain waits until the handlers of all events have been called, or for the end of ctx.
+func (m *Manager) Drain(ctx context.Context) { m.later.wait(ctx) }
+
+// Close ends the work in the background and waits for it. Handlers of events that were not called by then are given up.
+// Calls must have ended.
 func (m *Manager) Close() {
 	m.stop()
+	m.later.close()
 	m.sweeping.Wait()
 }
 

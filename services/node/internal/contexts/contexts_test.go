@@ -1,14 +1,20 @@
 package contexts_test
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
@@ -47,7 +53,7 @@ func TestCreateAndExecute(t *testing.T) {
 
 // node check D40: a call that fails in any way, or did not commit, leaves no trace.
 func TestExecute_NoTraceWithoutSuccess(t *testing.T) {
-	f := open(t, t.TempDir())
+	f := openWith(t, t.TempDir(), setup{limit: brief})
 	made := f.make()
 	f.must(made.Context, "add", "")
 	before := f.dump(made.Context)
@@ -172,17 +178,217 @@ func TestExecute_Executors(t *testing.T) {
 // newMember gives a context a second identity of this node.
 func newMember(f *fixture, c id.ID) (id.ID, error) {
 	key, err := f.NewIdentity(f.ctx)
-	if err != nil {
-		return key, err
+	if err == nil {
+		_, err = f.call(c, "add_member", quoted(key))
 	}
-	return key, f.db.Update(f.ctx, func(tx *store.Tx) error {
-		i, err := tx.Identity(id.ID{}, key)
-		if err != nil {
-			return err
+	return key, err
+}
+
+// node check D46: an identity that the node made beforehand brings its keys along into the context that takes it in.
+func TestExecute_MembersBringTheirKeys(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, dir)
+	made, elsewhere := f.make(), f.make().Context
+	key, err := f.NewIdentity(f.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	as := func(c id.ID) (string, error) {
+		r, err := f.Execute(f.ctx, contexts.Call{Context: c, Executor: key, Method: "who"})
+		return string(r.Output), err
+	}
+	if _, err := as(made.Context); err == nil {
+		t.Error("the key acts before it is a member")
+	}
+	if _, err := f.call(made.Context, "add_member_and_trap", quoted(key)); err == nil {
+		t.Fatal("the call did not fail")
+	}
+	before := f.waiting()
+	if len(before) != 1 || before[0].PublicKey != key {
+		t.Fatalf("under the zero context: %v", before)
+	}
+	f.must(made.Context, "add_remove_add_member", quoted(key))
+	if got := f.waiting(); len(got) != 0 {
+		t.Errorf("still under the zero context: %v", got)
+	}
+	for range 2 { // as it is in memory, and after a restart
+		if got, err := as(made.Context); err != nil || got != quoted(key) {
+			t.Errorf("executed as %s: %v", got, err)
 		}
-		i.Context = c
-		return tx.PutIdentity(i)
-	})
+		if owned, err := f.Identities(f.ctx, listContext, made.Context, true); err != nil || len(owned) != 2 || !slices.Contains(owned, key) {
+			t.Errorf("owned: %v %v", owned, err)
+		}
+		f.close()
+		f = open(t, dir)
+	}
+	var moved store.Identity
+	if err := f.db.View(f.ctx, func(tx *store.Tx) (err error) { moved, err = tx.Identity(made.Context, key); return err }); err != nil {
+		t.Fatal(err)
+	}
+	if !moved.Private.Equal(before[0].Private) || !bytes.Equal(moved.SenderKey, before[0].SenderKey) {
+		t.Error("the keys are not those that were made")
+	}
+	// It is in use: no other context gets the keys with the name.
+	f.must(elsewhere, "add_member", quoted(key))
+	if got, err := as(elsewhere); err == nil {
+		t.Errorf("executed as %s in a context that only named it", got)
+	}
+	f.verify(made.Context)
+}
+
+// Two contexts that take the same identity in at the same time do not both get its keys.
+func TestExecute_KeysGoToOneContextOnly(t *testing.T) {
+	f := open(t, t.TempDir())
+	a, b := f.make().Context, f.make().Context
+	key, err := f.NewIdentity(f.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold, entered := make(chan struct{}), make(chan struct{})
+	first := f.db.Enqueue(func(*store.Tx) error { close(entered); <-hold; return nil })
+	<-entered
+	results := make(chan error, 2)
+	for _, c := range []id.ID{a, b} {
+		go func() { _, err := f.call(c, "add_member", quoted(key)); results <- err }()
+	}
+	waitFor(t, func() bool { return f.Staged(a) == 1 && f.Staged(b) == 1 })
+	close(hold)
+	one, other := <-results, <-results
+	if err := first.Wait(); err != nil || (one == nil) == (other == nil) {
+		t.Errorf("%v; %v and %v, want one success", err, one, other)
+	}
+	if failed := cmp.Or(one, other); fault.CodeOf(failed) != fault.Unavailable {
+		t.Errorf("the other: %v, want one that says to try again", failed)
+	}
+	owners := 0
+	for _, c := range []id.ID{a, b} {
+		if _, err := f.Execute(f.ctx, contexts.Call{Context: c, Executor: key, Method: "n"}); err == nil {
+			owners++
+		}
+		f.verify(c)
+	}
+	if owners != 1 {
+		t.Errorf("the key acts in %d contexts", owners)
+	}
+}
+
+// waiting returns the identities under the zero context.
+func (f *fixture) waiting() []store.Identity {
+	f.t.Helper()
+	var list []store.Identity
+	if err := f.db.View(f.ctx, func(tx *store.Tx) (err error) { list, err = tx.Identities(id.ID{}); return err }); err != nil {
+		f.t.Fatal(err)
+	}
+	return list
+}
+
+// A member is a change of its own, whatever else a call leaves as it was.
+func TestExecute_AMemberIsAChange(t *testing.T) {
+	f := open(t, t.TempDir())
+	c, key := f.make().Context, id.ID{0xfd}
+	before := f.record(c)
+	f.must(c, "add_member_quietly", quoted(key))
+	list, err := f.Identities(f.ctx, listContext, c, false)
+	if err != nil || !slices.Contains(list, key) {
+		t.Errorf("members %v %v, want %s among them", list, err, key)
+	}
+	after := f.record(c)
+	if after.StateHash != before.StateHash || after.Deltas != before.Deltas+1 {
+		t.Errorf("%+v, then %+v: want the same state and one delta more", before, after)
+	}
+	f.must(c, "add_member_quietly", quoted(key)) // it is one already
+	if got := f.record(c); got.Deltas != after.Deltas {
+		t.Errorf("%d deltas, want %d", got.Deltas, after.Deltas)
+	}
+	f.verify(c)
+}
+
+// No context has the zero id, although that of one that is not there reads as zero.
+func TestZeroContext_DoesNotExist(t *testing.T) {
+	f := open(t, t.TempDir())
+	f.make()
+	_, execute := f.call(id.ID{}, "n", "")
+	for name, err := range map[string]error{
+		"execute": execute,
+		"admits":  f.Admits(f.ctx, contexts.Call{Method: "n"}),
+		"delete":  f.Delete(f.ctx, id.ID{}, id.ID{}),
+		"update":  f.Update(f.ctx, contexts.Update{Application: other}),
+		"grant":   f.Grant(f.ctx, contexts.Grant{Members: map[id.ID]contexts.Capability{{1}: contexts.Proxy}}),
+	} {
+		if !errors.Is(err, contexts.ErrNotFound) {
+			t.Errorf("%s: %v, want %v", name, err, contexts.ErrNotFound)
+		}
+	}
+}
+
+func TestExecute_Logs(t *testing.T) {
+	f := open(t, t.TempDir())
+	c := f.make().Context
+	for method, want := range map[string][]string{
+		"say": {`"ü"`, "and more"}, "say_and_trap": {`"ü"`}, "say_and_fail": {`"ü"`}, "n": nil,
+	} {
+		before := f.log.String()
+		ctx := reqctx.WithRequestID(f.ctx, "request-1")
+		r, _ := f.Execute(ctx, contexts.Call{Context: c, Method: method, Input: []byte(`"ü"`)})
+		if !slices.Equal(r.Logs, want) {
+			t.Errorf("%s: logs %q, want %q", method, r.Logs, want)
+		}
+		line := strings.TrimPrefix(f.log.String(), before)
+		if want == nil {
+			if line != "" {
+				t.Errorf("%s: %s", method, line)
+			}
+			continue
+		}
+		var got struct {
+			Level, Msg, Context, Method string
+			Lines                       []string
+			RequestID                   string `json:"request_id"`
+		}
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Errorf("%s: %q: %v", method, line, err)
+		}
+		if got.Level != "INFO" || got.Context != c.String() || got.Method != method || got.RequestID != "request-1" || !slices.Equal(got.Lines, want) {
+			t.Errorf("%s: %+v, want %q", method, got, want)
+		}
+	}
+}
+
+// The caller gets all that was logged, the node's log a part of bounded size.
+func TestExecute_LogsAreCutInTheNodesLog(t *testing.T) {
+	f := open(t, t.TempDir())
+	c := f.make().Context
+	long := `"` + strings.Repeat("ü", 8000) + `"` // 16002 bytes of at most 16384, and 8 more
+	f.must(c, "say", long)
+	if got := f.log.String(); !strings.Contains(got, "and more") || strings.Contains(got, "cut_bytes") {
+		t.Errorf("what fits was cut: %d bytes", len(got))
+	}
+	before := f.log.String()
+	r, err := f.Execute(f.ctx, contexts.Call{Context: c, Method: "say", Input: []byte(`"x` + strings.Repeat("ü", 8190) + `"`)}) // 16383 and 8
+	if err != nil || len(r.Logs) != 2 || len(r.Logs[0]) != 16383 {
+		t.Fatalf("logs %d, %v", len(r.Logs), err)
+	}
+	if line := strings.TrimPrefix(f.log.String(), before); !strings.Contains(line, `,"a"],"cut_bytes":7}`) {
+		t.Errorf("the line ends with %q", line[max(0, len(line)-60):])
+	}
+}
+
+// What applications are told as the time goes on from what is on disk, whatever the clock says after a restart.
+func TestExecute_TimeGoesOnAfterARestart(t *testing.T) {
+	dir, clock := t.TempDir(), time.Unix(2_000_000_000, 0)
+	set := setup{limit: 10 * time.Second, now: func() time.Time { return clock }}
+	f := openWith(t, dir, set)
+	c := f.make().Context
+	first := f.must(c, "add_and_tell_time", "")
+	if first != "2000000000000000000" {
+		t.Errorf("time %s", first)
+	}
+	f.close()
+	clock = time.Unix(1_900_000_000, 0)
+	f = openWith(t, dir, set)
+	if got := f.must(c, "add_and_tell_time", ""); got != "2000000000000000001" {
+		t.Errorf("time %s after %s: the clock was set back", got, first)
+	}
 }
 
 // head returns the newest delta of a context.

@@ -110,10 +110,14 @@ func (s *seat) initialize(ctx context.Context, input []byte, first store.Identit
 	if err := r.blobs.keep(ctx); err != nil {
 		return nil, err
 	}
+	members, err := s.membership(ctx, out.Changes)
+	if err != nil {
+		return nil, err
+	}
 	made := s.head
 	next, delta := s.successor(store.GenesisDelta, first.PublicKey, out.Root, out.Artifact)
 	events := emitted(out.Events)
-	s.applyMembers(out.Changes)
+	s.members = members.members
 	return s.stage(next, out, func(tx *store.Tx) error {
 		if err := s.unused(tx); err != nil {
 			return err
@@ -121,10 +125,11 @@ func (s *seat) initialize(ctx context.Context, input []byte, first store.Identit
 		if err := g.write(tx); err != nil {
 			return err
 		}
-		if err := errors.Join(tx.UseApplication(made.Application, made.Bundle, 1), tx.PutIdentity(first)); err != nil {
+		// A key that the node made beforehand is in use from now on.
+		if err := errors.Join(tx.UseApplication(made.Application, made.Bundle, 1), tx.RemoveIdentity(id.ID{}, first.PublicKey), tx.PutIdentity(first)); err != nil {
 			return err
 		}
-		if err := s.write(tx, made, next, delta, out); err != nil {
+		if err := s.write(tx, made, next, delta, out, members); err != nil {
 			return err
 		}
 		if len(events) == 0 {
@@ -155,7 +160,7 @@ func (m *Manager) free(ctx context.Context, seed []byte) (*seat, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !s.exists() {
+		if !s.exists {
 			if err = m.Store.View(ctx, s.unused); err == nil {
 				return s, nil
 			}
@@ -257,7 +262,7 @@ func (m *Manager) Delete(ctx context.Context, c, requester id.ID) error {
 	if err := s.drain(ctx); err != nil {
 		return err
 	}
-	if !s.exists() {
+	if !s.exists {
 		return notFound()
 	}
 	if err := s.mayActAs(ctx, requester); err != nil {

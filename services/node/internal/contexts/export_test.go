@@ -1,6 +1,10 @@
 package contexts
 
-import "github.com/calimero-network/mero-go/services/node/internal/id"
+import (
+	"context"
+
+	"github.com/calimero-network/mero-go/services/node/internal/id"
+)
 
 // Users returns how many calls are in a context or wait for it.
 func (m *Manager) Users(c id.ID) int {
@@ -24,3 +28,27 @@ func (m *Manager) Staged(c id.ID) int {
 	defer func() { <-l.turn }()
 	return len(l.staged)
 }
+
+// What bounds it.
+const (
+	MaxLater     = maxLater
+	MostLater    = mostLater
+	LaterWorkers = laterWorkers
+)
+
+// NewLater makes one.
+var NewLater = newLater
+
+// Reserve, Start and Skip are the steps of one call.
+func (l *later) Reserve(c id.ID) *task { return l.reserve(c) }
+
+func (t *task) Start(ctx context.Context, bytes int, run func(stop context.Context)) bool {
+	return t.start(ctx, bytes, run)
+}
+
+func (t *task) Skip() { t.skip() }
+
+// Wait waits for everything, and Close ends it.
+func (l *later) Wait(ctx context.Context) { l.wait(ctx) }
+
+func (l *later) Close() { l.close() }

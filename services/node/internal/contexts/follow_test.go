@@ -1,10 +1,15 @@
 package contexts_test
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
+	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
@@ -54,6 +59,7 @@ func TestFollow_EventHandlers(t *testing.T) {
 	f := open(t, t.TempDir())
 	c := f.make().Context
 	f.must(c, "add_and_handle", `"x"`)
+	f.Drain(t.Context())
 	if got := f.must(c, "handled", ""); got != "1" {
 		t.Errorf("handled = %s, want 1", got)
 	}
@@ -61,6 +67,7 @@ func TestFollow_EventHandlers(t *testing.T) {
 	if _, err := f.Execute(limited, contexts.Call{Context: c, Method: "add_and_handle", Input: []byte(`"x"`)}); err != nil {
 		t.Fatal(err)
 	}
+	f.Drain(t.Context())
 	if got := f.must(c, "handled", ""); got != "1" {
 		t.Errorf("handled = %s: the handler ran without the right to it", got)
 	}
@@ -71,8 +78,80 @@ func TestFollow_IsBounded(t *testing.T) {
 	f := open(t, t.TempDir())
 	c := f.make().Context
 	f.must(c, "recurse", `"x"`) // three handlers at each level, without end
+	f.Drain(t.Context())
 	if got := f.must(c, "n", ""); got != "102" {
 		t.Errorf("n = %s, want 1, the call's 1 and 100 that follow", got)
+	}
+	f.verify(c)
+}
+
+// A handler can take as long as it likes: the call that led to it was answered before.
+func TestFollow_TheAnswerDoesNotWaitForHandlers(t *testing.T) {
+	f := openWith(t, t.TempDir(), setup{})
+	c, free := f.make().Context, f.make().Context
+	f.must(c, "add_and_handle_forever", `"x"`)
+	waitFor(t, func() bool { return f.Users(c) == 1 }) // the handler runs, and nobody else is there
+	f.must(free, "add_and_handle", `"x"`)
+	waitFor(t, func() bool { return f.must(free, "handled", "") == "1" }) // other contexts do not wait for it
+	if f.Users(c) != 1 {
+		t.Fatal("the handler has ended")
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.Drain(over) // does not wait any longer
+	f.close()
+	if f.Users(c) != 0 {
+		t.Error("the handler outlives the manager")
+	}
+}
+
+// Handlers of one context are called in the order in which its calls were committed, whichever caller hears first.
+func TestFollow_HandlersInTheOrderOfTheCalls(t *testing.T) {
+	f := open(t, t.TempDir())
+	c := f.make().Context
+	sub := f.bus.NewSubscriber()
+	defer sub.Close()
+	sub.Subscribe(event.OfContext(c))
+	const calls = 60
+	var wg sync.WaitGroup
+	for i := range calls {
+		wg.Go(func() {
+			if _, err := f.call(c, "add_and_follow", fmt.Sprintf("%02d,", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	f.Drain(t.Context())
+	var want []byte
+	for len(want) < 3*calls {
+		m, err := sub.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told struct {
+			Data struct {
+				Events []struct{ Data []uint16 }
+			}
+		}
+		if err := json.Unmarshal(m.JSON, &told); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range told.Data.Events {
+			for _, b := range e.Data {
+				want = append(want, byte(b))
+			}
+		}
+	}
+	var got []byte
+	if err := f.db.View(f.ctx, func(tx *store.Tx) error {
+		got, _ = tx.Entry(store.Shared, c, []byte("followed"))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("the handlers were called for\n%s, the calls were\n%s", got, want)
 	}
 	f.verify(c)
 }

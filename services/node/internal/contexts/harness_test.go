@@ -7,12 +7,16 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"errors"
+	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/node/internal/application"
 	"github.com/calimero-network/mero-go/services/node/internal/blob"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
@@ -34,8 +38,29 @@ type fixture struct {
 	db    *store.Store
 	blobs *blob.Store
 	bus   *event.Bus
+	log   lines
 	ctx   context.Context // of a caller who may do everything
 	close func()
+}
+
+// lines is what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String returns everything so far.
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // app and other are two applications with the same code.
@@ -43,15 +68,34 @@ var app, other = id.ID{0xa1}, id.ID{0xa2}
 
 func open(t testing.TB, dir string) *fixture {
 	t.Helper()
-	limits := runtime.DefaultLimits()
-	limits.Time = 500 * time.Millisecond
-	return openLimited(t, dir, limits)
+	return openWith(t, dir, setup{limit: runtime.DefaultLimits().Time})
 }
 
-func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
+// brief is so little time for a call that a test can wait for its end.
+const brief = 2 * time.Second
+
+// setup is what differs from node to node. The zero value is one with a long time limit.
+type setup struct {
+	limit    time.Duration // of a call
+	now      func() time.Time
+	random   io.Reader // for applications
+	parallel int       // calls
+}
+
+func openWith(t testing.TB, dir string, with setup) *fixture {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	limits := runtime.DefaultLimits()
+	if limits.Time = with.limit; limits.Time == 0 {
+		limits.Time = time.Hour
+	}
+	if with.now == nil {
+		with.now = time.Now
+	}
+	if with.random == nil {
+		with.random = rand.Reader
+	}
 	f := &fixture{t: t}
+	log := slog.New(reqctx.LogHandler{Handler: slog.NewJSONHandler(&f.log, nil)})
 	try := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -66,11 +110,11 @@ func openLimited(t testing.TB, dir string, limits runtime.Limits) *fixture {
 	try(err)
 	f.bus, err = event.Open(ctx, f.db, store.EventLimits{Count: 10_000, Bytes: 16 << 20}, log)
 	try(err)
-	engine, err := runtime.New(ctx, runtime.Options{Rand: rand.Reader, Now: time.Now, Limits: limits})
+	engine, err := runtime.New(ctx, runtime.Options{Rand: with.random, Now: with.now, Limits: limits, Parallel: with.parallel})
 	try(err)
 	apps := &application.Service{Store: f.db, Blobs: f.blobs, Now: time.Now, Log: log}
 	f.Manager, err = contexts.New(ctx, contexts.Options{
-		Store: f.db, Engine: engine, Applications: apps, Blobs: f.blobs, Events: f.bus, Rand: rand.Reader, Now: time.Now, Log: log,
+		Store: f.db, Engine: engine, Applications: apps, Blobs: f.blobs, Events: f.bus, Rand: rand.Reader, Now: with.now, Log: log,
 	})
 	try(err)
 	f.close = func() {
@@ -108,6 +152,11 @@ func (f *fixture) as(list string) context.Context {
 
 // make makes a context of the probe.
 func (f *fixture) make() contexts.Created {
+	f.t.Helper()
+	return f.makeOf(app)
+}
+
+func (f *fixture) makeOf(app id.ID) contexts.Created {
 	f.t.Helper()
 	made, err := f.Create(f.ctx, contexts.Creation{Application: app})
 	if err != nil {

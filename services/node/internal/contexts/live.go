@@ -25,6 +25,7 @@ type live struct {
 	users int           // guarded by Manager.mu
 
 	loaded  bool
+	exists  bool
 	head    store.Context // as it will be when all staged changes are on disk, but for the counts of bytes
 	members []store.Identity
 
@@ -142,7 +143,7 @@ func (s *seat) restart() {
 }
 
 func (s *seat) forget() {
-	s.loaded, s.head, s.members = false, store.Context{}, nil
+	s.loaded, s.exists, s.head, s.members = false, false, store.Context{}, nil
 	s.staged, s.bytes, s.entries = nil, 0, [2]map[string]entry{}
 }
 
@@ -171,14 +172,13 @@ func (s *seat) load(ctx context.Context) error {
 		s.members, err = tx.Identities(s.id)
 		return err
 	})
+	s.exists = err == nil
 	if errors.Is(err, store.ErrNotFound) {
 		s.head, err = store.Context{}, nil
 	}
 	s.loaded = err == nil
 	return err
 }
-
-func (s *seat) exists() bool { return s.head.ID == s.id }
 
 // stage hands a change over, and takes its writes into account for the calls that follow.
 func (s *seat) stage(next store.Context, out *runtime.Outcome, fn func(*store.Tx) error) *store.Pending {
@@ -195,7 +195,7 @@ func (s *seat) stage(next store.Context, out *runtime.Outcome, fn func(*store.Tx
 		}
 	}
 	st.change = s.m.Store.Enqueue(fn)
-	s.head = next
+	s.head, s.exists = next, true
 	s.bytes += st.bytes
 	s.staged = append(s.staged, st)
 	return st.change

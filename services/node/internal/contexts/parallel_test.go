@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/internal/runtime"
@@ -142,14 +144,14 @@ func TestExecute_AFailedChangeTakesThoseUponItWithIt(t *testing.T) {
 
 // An endless loop in one context holds up no other.
 func TestExecute_OtherContextsAnswerDuringAnEndlessLoop(t *testing.T) { // node check D39
-	f := open(t, t.TempDir())
+	f := openWith(t, t.TempDir(), setup{limit: brief})
 	spinning, free := f.make().Context, f.make().Context
 	ended := make(chan error, 1)
 	go func() { _, err := f.call(spinning, "add_and_spin", ""); ended <- err }()
 	waitFor(t, func() bool { return f.Users(spinning) == 1 })
 	answered := 0
 	for done := false; !done; answered++ {
-		f.must(free, "add", "")
+		f.must(free, "n", "") // which writes nothing: it does not wait for the disk
 		select {
 		case err := <-ended:
 			if !errors.Is(err, runtime.ErrTimeLimit) {
@@ -159,11 +161,36 @@ func TestExecute_OtherContextsAnswerDuringAnEndlessLoop(t *testing.T) { // node 
 		default:
 		}
 	}
-	if answered < 10 {
+	if answered < 2 {
 		t.Errorf("%d calls of the other context in the meantime", answered)
 	}
 	if got := f.must(spinning, "n", ""); got != "1" {
 		t.Errorf("n = %s in the context of the loop", got)
+	}
+}
+
+// Nor do endless loops in as many contexts as calls can run, if they are one caller's.
+func TestExecute_OneCallersLoopsDoNotStarveOthers(t *testing.T) {
+	f := openWith(t, t.TempDir(), setup{parallel: 4})
+	free := f.make().Context
+	ctx, cancel := context.WithCancel(caller.With(t.Context(), caller.Caller{Key: "greedy", Permissions: permission.NewSet([]string{"admin"})}))
+	ended := make(chan error, 8)
+	for range 8 {
+		c := f.make().Context
+		go func() {
+			_, err := f.Execute(ctx, contexts.Call{Context: c, Method: "add_and_spin"})
+			ended <- err
+		}()
+		waitFor(t, func() bool { return f.Users(c) == 1 })
+	}
+	for range 20 {
+		f.must(free, "add", "") // as another caller
+	}
+	cancel()
+	for range 8 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("a loop ended with %v", err)
+		}
 	}
 }
 
@@ -198,7 +225,12 @@ func TestExecute_CancelledWhileWaiting(t *testing.T) {
 	f := open(t, t.TempDir())
 	c := f.make().Context
 	ended := make(chan error, 1)
-	go func() { _, err := f.call(c, "add_and_spin", ""); ended <- err }()
+	looping, endLoop := context.WithCancel(f.ctx)
+	defer endLoop()
+	go func() {
+		_, err := f.Execute(looping, contexts.Call{Context: c, Method: "add_and_spin"})
+		ended <- err
+	}()
 	waitFor(t, func() bool { return f.Users(c) == 1 })
 	ctx, cancel := context.WithCancel(f.ctx)
 	waiting := make(chan error, 1)
@@ -211,6 +243,7 @@ func TestExecute_CancelledWhileWaiting(t *testing.T) {
 	if err := <-waiting; !errors.Is(err, context.Canceled) {
 		t.Errorf("the waiting call: %v", err)
 	}
+	endLoop()
 	if err := <-ended; err == nil {
 		t.Error("the loop ended without an error")
 	}

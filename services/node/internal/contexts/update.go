@@ -37,7 +37,7 @@ func (m *Manager) Update(ctx context.Context, u Update) error {
 	if err := s.drain(ctx); err != nil {
 		return err
 	}
-	if !s.exists() {
+	if !s.exists {
 		return notFound()
 	}
 	actor, err := s.actor(ctx, u.Executor, ManageApplication)
@@ -71,8 +71,10 @@ func (m *Manager) Update(ctx context.Context, u Update) error {
 	}
 	s.forget()
 	if mig != nil {
+		place := m.place(ctx, u.Context, mig.out)
+		defer place.skip()
 		s.pass()
-		m.follow(ctx, u.Context, actor, mig.out)
+		m.follow(ctx, u.Context, actor, mig.out, place)
 	}
 	return nil
 }
@@ -97,9 +99,10 @@ func (s *seat) updated(ctx context.Context, u Update) (store.Context, error) {
 
 // migrated is a state that was taken over.
 type migrated struct {
-	next  store.Context
-	delta store.Delta
-	out   *runtime.Outcome
+	next    store.Context
+	delta   store.Delta
+	out     *runtime.Outcome
+	members membership
 }
 
 // migrate runs the method that takes the state over.
@@ -129,11 +132,15 @@ func (s *seat) migrate(ctx context.Context, u Update, next store.Context, actor 
 	if err != nil {
 		return nil, err
 	}
+	members, err := s.membership(ctx, out.Changes)
+	if err != nil {
+		return nil, err
+	}
 	s.head.Application = next.Application // it is the new application's delta
 	after, delta := s.successor(store.MigrationDelta, actor, out.Root, out.Artifact)
 	next.StateHash, next.DAGHeads, next.Deltas = after.StateHash, after.DAGHeads, after.Deltas
 	s.forget() // the head in memory is neither the old nor the new one
-	return &migrated{next, delta, out}, nil
+	return &migrated{next, delta, out, members}, nil
 }
 
 // replaceRoot makes the writes of a commit from the returned bytes of the new root. They are the artifact too, because
@@ -170,7 +177,7 @@ func (s *seat) putUpdate(tx *store.Tx, cur, next store.Context, mig *migrated) e
 		if err := tx.PutContext(next); err != nil {
 			return err
 		}
-	} else if err := s.write(tx, cur, next, mig.delta, mig.out); err != nil {
+	} else if err := s.write(tx, cur, next, mig.delta, mig.out, mig.members); err != nil {
 		return err
 	}
 	err := s.m.Events.Publish(tx, event.AppVersionChanged{Context: s.id, From: cur.ApplicationVersion, To: next.ApplicationVersion})

@@ -179,7 +179,7 @@ func (m *Manager) Grant(ctx context.Context, g Grant) error {
 	if err := s.drain(ctx); err != nil {
 		return err
 	}
-	if !s.exists() {
+	if !s.exists {
 		return notFound()
 	}
 	if _, err := s.actor(ctx, g.Signer, ManageMembers); err != nil {

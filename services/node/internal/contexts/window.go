@@ -148,10 +148,8 @@ func (d directory) ResolveAlias(ctx context.Context, name string) (target id.ID,
 
 // member returns a member of the context.
 func (s *seat) member(key id.ID) (store.Identity, bool) {
-	for _, m := range s.members {
-		if m.PublicKey == key {
-			return m, true
-		}
+	if i := indexOf(s.members, key); i >= 0 {
+		return s.members[i], true
 	}
 	return store.Identity{}, false
 }

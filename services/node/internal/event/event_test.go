@@ -419,7 +419,7 @@ func TestBus_NoGapAndNoRepetitionUnderLoad(t *testing.T) {
 
 // readAll reads count events, with a new subscriber after every few.
 func readAll(bus *event.Bus, topics map[event.Topic]uint64, count, r int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // the writers' flushes may be slow
 	defer cancel()
 	s := bus.Resume(0, topics)
 	last := uint64(0)

@@ -350,7 +350,7 @@ func TestGet_LogsProgressWithoutTheQuery(t *testing.T) {
 	defer s.Close()
 	var log bytes.Buffer
 	now := time.Unix(0, 0)
-	clock := func() time.Time { now = now.Add(3 * time.Second); return now }
+	clock := func() time.Time { now = now.Add(6 * time.Second); return now } // each part is worth a line, also a single one
 	c := fetch.New(fetch.Settings{Networks: loopback, Timeout: time.Minute}, nil, clock, slog.New(slog.NewTextHandler(&log, nil)))
 	if _, err := get(t, c, s.URL+"/app.mpk?X-Signature=secret#part", false); err != nil {
 		t.Fatal(err)

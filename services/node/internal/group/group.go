@@ -56,8 +56,7 @@ type Founding struct {
 	account ed25519.PrivateKey // for a node that has none
 }
 
-// Found prepares a namespace with a random id, if g has none. The zero AppKey becomes the installed application's blob,
-// or its id if it is not installed.
+// Found prepares a namespace with a random id, if g has none. The zero AppKey becomes the installed application's blob.
 func Found(g store.Group, random io.Reader) (*Founding, error) {
 	if (g.ID == id.ID{}) {
 		if _, err := io.ReadFull(random, g.ID[:]); err != nil {
@@ -72,7 +71,8 @@ func Found(g store.Group, random io.Reader) (*Founding, error) {
 }
 
 // Write enters the namespace with the node's account, which is made with the first one, as its administrator. It has
-// no other effects than those on the database. The error wraps [store.ErrExists] if the id is taken.
+// no other effects than those on the database. The error wraps [store.ErrExists] if the id is taken, [store.ErrNotFound]
+// if the application is not installed.
 func (f *Founding) Write(tx *store.Tx) error {
 	account, err := tx.Account()
 	if errors.Is(err, store.ErrNotFound) {
@@ -83,16 +83,12 @@ func (f *Founding) Write(tx *store.Tx) error {
 		return err
 	}
 	g := f.Group
+	app, err := tx.Application(g.Application)
+	if err != nil {
+		return err
+	}
 	if (g.AppKey == id.ID{}) {
-		app, err := tx.Application(g.Application)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			g.AppKey = g.Application
-		case err != nil:
-			return err
-		default:
-			g.AppKey = app.Blob
-		}
+		g.AppKey = app.Blob
 	}
 	if err := tx.AddGroup(g); err != nil {
 		return err
@@ -113,8 +109,11 @@ func (s *Service) Create(ctx context.Context, g store.Group) (id.ID, error) {
 		return id.ID{}, err
 	}
 	err = s.Store.Enqueue(f.Write).Wait()
-	if errors.Is(err, store.ErrExists) {
+	switch {
+	case errors.Is(err, store.ErrExists):
 		return id.ID{}, fault.Wrap(err, fault.Conflict, "the group exists already")
+	case errors.Is(err, store.ErrNotFound):
+		return id.ID{}, fault.Wrap(err, fault.NotFound, "application "+g.Application.String()+" is not installed")
 	}
 	return f.Group.ID, err
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
+// app is the installed application, code its blob.
+var app, code = id.ID{7}, id.ID{8}
+
 func service(t *testing.T) *group.Service {
 	t.Helper()
 	db, err := store.Open(t.TempDir())
@@ -20,6 +23,12 @@ func service(t *testing.T) *group.Service {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.AddBlob(store.Blob{ID: code}, nil)
+		return errors.Join(err, tx.PutApplication(store.Application{ID: app, Blob: code, Wasm: code, Version: "1.2.3"}, nil))
+	}); err != nil {
+		t.Fatal(err)
+	}
 	return &group.Service{Store: db, Rand: rand.Reader, Now: func() time.Time { return time.Unix(1000, 0) }}
 }
 
@@ -28,7 +37,6 @@ func TestNamespaces(t *testing.T) {
 	if _, err := s.Account(ctx); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("account before the first namespace: %v", err)
 	}
-	app := id.ID{7}
 	first, err := s.Create(ctx, store.Group{Application: app, Name: "first"})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +59,7 @@ func TestNamespaces(t *testing.T) {
 		}
 	}
 	got, err := s.Get(ctx, first)
-	if err != nil || got.Name != "first" || got.Created != 1000 || got.Members != 1 || got.Contexts != 0 || got.AppKey != app {
+	if err != nil || got.Name != "first" || got.Created != 1000 || got.Members != 1 || got.Contexts != 0 || got.AppKey != code || got.AppVersion != "1.2.3" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if list, err := s.List(ctx, func(g store.Group) bool { return g.ID == second }); err != nil || len(list) != 1 || list[0].ID != second {
@@ -66,7 +74,8 @@ func TestNamespaces(t *testing.T) {
 		err  error
 		want fault.Code
 	}{
-		"create again":      {func() error { _, err := s.Create(ctx, store.Group{ID: first}); return err }(), fault.Conflict},
+		"create again":      {func() error { _, err := s.Create(ctx, store.Group{ID: first, Application: app}); return err }(), fault.Conflict},
+		"of no application": {func() error { _, err := s.Create(ctx, store.Group{Application: id.ID{99}, AppKey: code}); return err }(), fault.NotFound},
 		"delete in use":     {s.Delete(ctx, first), fault.Conflict},
 		"delete unknown":    {s.Delete(ctx, id.ID{99}), fault.NotFound},
 		"get unknown":       {func() error { _, err := s.Get(ctx, id.ID{99}); return err }(), fault.NotFound},

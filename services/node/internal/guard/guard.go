@@ -43,6 +43,8 @@ import (
 // then safe for concurrent use.
 type Guard struct {
 	Table *route.Table
+	// Prefix was removed from the target of the requests, after they arrived: the gate has seen it.
+	Prefix string
 	// Open selects auth mode none.
 	Open bool
 	// Embedded selects auth mode embedded: it decides about the request and fills in the row that it did so by.
@@ -144,7 +146,7 @@ func (g *Guard) identify(r *http.Request) (caller.Caller, error) {
 		return c, nil
 	}
 	claim := assertion.Claim{
-		Bind: g.Bind, Key: h.key, Permissions: h.permissions, Expires: h.expires, Method: r.Method, Target: r.RequestURI,
+		Bind: g.Bind, Key: h.key, Permissions: h.permissions, Expires: h.expires, Method: r.Method, Target: g.Prefix + r.RequestURI,
 	}
 	if err := g.Assertions.Verify(h.assertion, claim, g.Leeway, g.MaxTTL); err != nil {
 		return caller.Caller{}, refuse(identity.InvalidToken, err)

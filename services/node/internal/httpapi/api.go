@@ -109,17 +109,29 @@ func (a *API) New() (http.Handler, error) {
 	if err := a.register(e); err != nil {
 		return nil, err
 	}
-	if a.Auth == nil {
-		return closeAfterChunks(e), nil
+	handler := a.beside(e)
+	if prefix := a.Server.PathPrefix; prefix != "" {
+		handler = a.below(prefix, handler)
 	}
-	return closeAfterChunks(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return closeAfterChunks(handler), nil
+}
+
+// beside serves mero-auth's paths beside those of the node.
+func (a *API) beside(node http.Handler) http.Handler {
+	if a.Auth == nil {
+		return node
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !toAuth(r.RequestURI) {
-			e.ServeHTTP(w, r)
+			node.ServeHTTP(w, r)
 			return
 		}
 		guard.DropIdentity(r.Header)
+		if a.Server.PathPrefix != "" {
+			w = prefixed{w, a.Server.PathPrefix}
+		}
 		a.Auth.ServeHTTP(w, r)
-	})), nil
+	})
 }
 
 // toAuth reports whether a raw target is for mero-auth. It goes by the bytes that arrived: what only looks like
@@ -235,8 +247,8 @@ func notImplemented(c *call) error {
 // handlers maps operations of the table to what serves them. A new operation adds one line.
 func (a *API) handlers() map[string]handler {
 	return map[string]handler{
-		"dashboard.root":     redirect(http.StatusFound, "/admin-dashboard/"),
-		"dashboard.redirect": redirect(http.StatusMovedPermanently, "/admin-dashboard/"),
+		"dashboard.root":     redirect(http.StatusFound, a.Server.PathPrefix+"/admin-dashboard/"),
+		"dashboard.redirect": redirect(http.StatusMovedPermanently, a.Server.PathPrefix+"/admin-dashboard/"),
 
 		"node.health":      a.alive,
 		"node.ready":       a.ready,

@@ -97,10 +97,6 @@ func readInstall(c *call, required string) (installRequest, application.Options,
 	default:
 		return r, application.Options{}, fault.New(fault.Invalid, "Validation errors: "+strings.Join(problems, "; "))
 	}
-	hash, err := parseOptional(r.Hash, "hash")
-	if err != nil {
-		return r, application.Options{}, err
-	}
 	who := caller.From(c.ctx())
 	o := application.Options{Metadata: r.Metadata, Permit: func(app id.ID) error {
 		if !who.MayUse(app) {
@@ -109,6 +105,10 @@ func readInstall(c *call, required string) (installRequest, application.Options,
 		return nil
 	}}
 	if r.Hash != nil && *r.Hash != "" {
+		hash, err := parseID(*r.Hash, "hash")
+		if err != nil {
+			return r, application.Options{}, err
+		}
 		o.Hash = &hash
 	}
 	return r, o, nil

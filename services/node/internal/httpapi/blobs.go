@@ -197,9 +197,42 @@ func (a *API) getBlob(c *call) error {
 	h.Set("X-Blob-Hash", hash)
 	h.Set("X-Blob-MIME-Type", r.Info.MIME)
 	h.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; sandbox") // an uploaded page is no page of ours
-	http.ServeContent(c.Response(), oneRange(c.Request(), r.Info.Size), "", time.Time{}, r)
+	w := &contentWriter{ResponseWriter: c.Response()}
+	http.ServeContent(w, oneRange(c.Request(), r.Info.Size), "", time.Time{}, r)
+	if w.refused == http.StatusRequestedRangeNotSatisfiable {
+		h.Set("Content-Range", "bytes */"+strconv.FormatInt(r.Info.Size, 10)) // the library leaves it out of malformed ones
+	}
+	if w.refused != 0 {
+		return echo.NewHTTPError(w.refused)
+	}
 	return r.Err() // after the head is out it only reaches the log; the short body tells the client
 }
+
+// contentWriter keeps back the refusals of the library (412, 416), which are no JSON.
+type contentWriter struct {
+	http.ResponseWriter
+	refused int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *contentWriter) WriteHeader(status int) {
+	if status >= http.StatusBadRequest {
+		w.refused = status
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *contentWriter) Write(p []byte) (int, error) {
+	if w.refused != 0 {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *contentWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // oneRange returns a request whose Range header, if there is one, asks for one range and means the same to the library
 // as in RFC 9110. Several ranges, each of which could cost a whole chunk for a byte of it, and ranges of a HEAD request

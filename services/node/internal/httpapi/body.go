@@ -78,10 +78,15 @@ func parseID(text, what string) (id.ID, error) {
 	return v, nil
 }
 
-// parseOptional is parseID for what may be absent: the zero id then.
-func parseOptional(text *string, what string) (id.ID, error) {
+// parseActor reads the key of the identity that a request names to act as; the zero id stands for none, so nobody may
+// name that.
+func parseActor(text *string, what string) (id.ID, error) {
 	if text == nil || *text == "" {
 		return id.ID{}, nil
 	}
-	return parseID(*text, what)
+	key, err := parseID(*text, what)
+	if err == nil && key == (id.ID{}) {
+		err = fault.New(fault.Forbidden, "may not act as "+key.String()+", which is nobody's key")
+	}
+	return key, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
+	"github.com/calimero-network/mero-go/services/node/internal/config"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/group"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
@@ -30,22 +31,27 @@ const (
 	maxInit       = 1 << 20
 	maxCreateBody = 8 << 20 // a byte is up to four characters of JSON, and white space
 	maxLabel      = 256
+	maxProtocol   = 64
 )
 
 // contextEntry has exactly the keys that clients declare for a context; group only in lists.
 type contextEntry struct {
 	ID          id.ID          `json:"id"`
 	Application id.ID          `json:"applicationId"`
-	StateHash   id.ID          `json:"contextStateHash"`
+	StateHash   *id.ID         `json:"contextStateHash,omitempty"` // or RootHash: one of the two, as the wire profile says
+	RootHash    *id.ID         `json:"rootHash,omitempty"`
 	Service     string         `json:"serviceName,omitempty"`
 	DAGHeads    [][id.Size]int `json:"dagHeads,omitempty"`
 	Version     string         `json:"applicationVersion,omitempty"`
 	Group       string         `json:"groupId,omitempty"`
 }
 
-func entryOf(c store.Context) contextEntry {
-	e := contextEntry{
-		ID: c.ID, Application: c.Application, StateHash: c.StateHash, Service: c.Service, Version: c.ApplicationVersion, Group: c.Group,
+func (a *API) entryOf(c store.Context) contextEntry {
+	e := contextEntry{ID: c.ID, Application: c.Application, Service: c.Service, Version: c.ApplicationVersion, Group: c.Group}
+	if a.Server.WireProfile == config.Wire010 {
+		e.RootHash = &c.StateHash
+	} else {
+		e.StateHash = &c.StateHash
 	}
 	for _, head := range c.DAGHeads {
 		var numbers [id.Size]int
@@ -77,7 +83,7 @@ func (a *API) contexts(c *call, keep func(store.Context) bool) error {
 	}
 	entries := make([]contextEntry, len(list))
 	for i, x := range list {
-		entries[i] = entryOf(x)
+		entries[i] = a.entryOf(x)
 	}
 	return data(c, struct {
 		Contexts []contextEntry `json:"contexts"`
@@ -126,13 +132,14 @@ func (a *API) getContext(c *call) error {
 	if err != nil {
 		return err
 	}
-	entry := entryOf(x)
+	entry := a.entryOf(x)
 	entry.Group = ""
 	return data(c, entry)
 }
 
 // createRequest is the union of what the generations of clients send. What is not needed any more is ignored.
 type createRequest struct {
+	Protocol       *string `json:"protocol"` // of a blockchain, in older generations
 	Application    string  `json:"applicationId"`
 	Group          *string `json:"groupId"`
 	Service        *string `json:"serviceName"`
@@ -195,7 +202,10 @@ func (r *createRequest) creation() (contexts.Creation, error) {
 			return made, fault.New(fault.Invalid, "Invalid identitySecret: expected hex-encoded 32 bytes")
 		}
 	}
-	return made, checkLengths(map[string]int{"initializationParams": len(r.Params) - maxInit, "name": len(made.Name) - maxLabel, "serviceName": len(made.Service) - maxLabel})
+	return made, checkLengths(map[string]int{
+		"initializationParams": len(r.Params) - maxInit, "name": len(made.Name) - maxLabel, "serviceName": len(made.Service) - maxLabel,
+		"protocol": len(deref(r.Protocol)) - maxProtocol,
+	})
 }
 
 // checkLengths refuses what is longer than its limit: the values are by how much.
@@ -230,7 +240,7 @@ func (a *API) deleteContext(c *call) error {
 	if err := readOptional(c, &r); err != nil {
 		return err
 	}
-	requester, err := parseOptional(r.Requester, "requester")
+	requester, err := parseActor(r.Requester, "requester")
 	if err != nil {
 		return err
 	}
@@ -350,7 +360,7 @@ func (a *API) updateContext(c *call) error {
 	if u.Application, err = parseID(r.Application, "application id"); err != nil {
 		return err
 	}
-	if u.Executor, err = parseOptional(r.Executor, "executorPublicKey"); err != nil {
+	if u.Executor, err = parseActor(r.Executor, "executorPublicKey"); err != nil {
 		return err
 	}
 	if err := a.Contexts.Update(c.ctx(), u); err != nil {
@@ -374,7 +384,7 @@ func (a *API) changeCapabilities(revoke bool) handler {
 			return err
 		}
 		g := contexts.Grant{Context: contextID, Revoke: revoke, Members: map[id.ID]contexts.Capability{}}
-		if g.Signer, err = parseOptional(r.Signer, "signer_id"); err != nil {
+		if g.Signer, err = parseActor(r.Signer, "signer_id"); err != nil {
 			return err
 		}
 		if len(r.Capabilities) == 0 || len(r.Capabilities) > 100 {

@@ -40,14 +40,18 @@ func (r *createGroup) group() (store.Group, error) {
 	if g.Application, err = parseID(r.Application, "application id"); err != nil {
 		return g, err
 	}
+	// Zero would be taken for none.
 	if r.ID != nil && *r.ID != "" {
 		if g.ID, err = group.Parse(*r.ID); err != nil {
 			return g, err
 		}
+		if (g.ID == id.ID{}) {
+			return g, fault.New(fault.Invalid, "Invalid group_id: no group has the zero id")
+		}
 	}
 	if r.AppKey != nil && *r.AppKey != "" {
-		if g.AppKey, err = store.ParseGroupID(*r.AppKey); err != nil {
-			return g, fault.Wrap(err, fault.Invalid, "Invalid appKey: expected hex-encoded 32 bytes")
+		if g.AppKey, err = store.ParseGroupID(*r.AppKey); err != nil || g.AppKey == (id.ID{}) {
+			return g, fault.Wrap(err, fault.Invalid, "Invalid appKey: expected hex-encoded 32 bytes that are not all zero")
 		}
 	}
 	for _, name := range []*string{r.Name, r.Alias, r.GroupName, r.GroupAlias} {

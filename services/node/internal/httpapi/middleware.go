@@ -140,7 +140,9 @@ func (a *API) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		a.CORS.Apply(h, req)
 		if err != nil {
-			a.Metrics.Denied(fault.ReasonOf(err))
+			if reason := fault.ReasonOf(err); reason != "" { // else nobody was refused: there is no such route
+				a.Metrics.Denied(reason)
+			}
 			return err
 		}
 		if d.Match.Row == nil || !a.enabled(d.Match.Row.Pattern) {
@@ -181,6 +183,7 @@ func (a *API) fail(c echo.Context, err error) {
 		return
 	}
 	h.Del("ETag")
+	h.Del(echo.HeaderContentType) // of what the handler was about to send
 	h.Set(echo.HeaderCacheControl, "no-store")
 	if reason := fault.ReasonOf(err); reason != "" {
 		h.Set(identity.HeaderError, reason)

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
@@ -36,12 +37,16 @@ type Error struct {
 	Message string `json:"message"`
 	Type    string `json:"type"`
 	Data    any    `json:"data"` // never null: clients read into it
+	// Logs are what the application logged before the call failed.
+	Logs []string `json:"logs,omitempty"`
 }
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }
 
-func parseError(code int, text string) *Error { return &Error{code, text, "ParseError", text} }
+func parseError(code int, text string) *Error {
+	return &Error{Code: code, Message: text, Type: "ParseError", Data: text}
+}
 
 // Class tells a transport what kind of answer it sends.
 type Class int
@@ -171,7 +176,7 @@ func parse(text []byte) (request, *Error) {
 	r.notification = !there
 	if there {
 		if !validID(id) {
-			return fail("the id is neither text nor number nor null")
+			return fail("the id is neither text nor a whole number of 64 bits nor null")
 		}
 		r.id = id
 	}
@@ -185,8 +190,13 @@ func parse(text []byte) (request, *Error) {
 	return r, nil
 }
 
+// validID accepts text, null and whole numbers of 64 bits without a sign. The text is valid JSON.
 func validID(id json.RawMessage) bool {
-	return string(id) == "null" || id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9'
+	if string(id) == "null" || id[0] == '"' {
+		return true
+	}
+	_, err := strconv.ParseUint(string(id), 10, 64)
+	return err == nil
 }
 
 var (

@@ -1,11 +1,14 @@
 package jsonrpc_test
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/node/internal/alias"
@@ -13,6 +16,7 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/internal/jsonrpc"
+	"github.com/calimero-network/mero-go/services/node/internal/runtime"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
@@ -25,13 +29,17 @@ func handler(t testing.TB) *jsonrpc.Handler {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Log: log})
+	engine, err := runtime.New(t.Context(), runtime.Options{Rand: rand.Reader, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := contexts.New(t.Context(), contexts.Options{Store: db, Engine: engine, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		m.Close()
-		if err := db.Close(); err != nil {
+		if err := errors.Join(engine.Close(), db.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -39,7 +47,9 @@ func handler(t testing.TB) *jsonrpc.Handler {
 		if err := tx.PutContext(store.Context{ID: empty}); err != nil {
 			return err
 		}
-		return tx.AddAlias(store.Alias{Kind: store.ContextAlias, Name: "empty", Target: empty})
+		return errors.Join(tx.AddAlias(store.Alias{Kind: store.ContextAlias, Name: "empty", Target: empty}),
+			tx.AddAlias(store.Alias{Kind: store.IdentityAlias, Scope: empty, Name: "nobody"}),
+			tx.AddAlias(store.Alias{Kind: store.IdentityAlias, Scope: empty, Name: "empty", Target: unknown}))
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +116,7 @@ func TestHandle_Protocol(t *testing.T) {
 		"version as a number":  {`{"jsonrpc":2.0,"id":1,"method":"execute"}`, strings.Replace(noRequest, "null", "1", 1) + said(`member jsonrpc is not "2.0"`), jsonrpc.Invalid},
 		"no method":            {`{"jsonrpc":"2.0","id":1}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
 		"method as a number":   {`{"jsonrpc":"2.0","id":1,"method":1}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
-		"id as an object":      {`{"id":{},` + call + `}`, noRequest + said("the id is neither text nor number nor null"), jsonrpc.Invalid},
+		"id as an object":      {`{"id":{},` + call + `}`, noRequest + said("the id is neither text nor a whole number of 64 bits nor null"), jsonrpc.Invalid},
 		"id twice":             {`{"id":1,"id":2,` + call + `}`, noRequest + said("a member occurs twice"), jsonrpc.Invalid},
 		"method twice":         {`{"id":1,"method":"execute",` + call + `}`, noRequest + said("a member occurs twice"), jsonrpc.Invalid},
 		"other case":           {`{"jsonrpc":"2.0","id":1,"Method":"sync_status"}`, strings.Replace(noRequest, "null", "1", 1) + said("member method is missing or no text"), jsonrpc.Invalid},
@@ -130,9 +140,11 @@ func TestHandle_Protocol(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s", name, class, got, tt.class, tt.want)
 		}
 	}
-	// The bytes of the id come back, not only its value.
-	if got, _ := handle(t, h, "context", `{"id":1e2,`+call+`}`); !strings.Contains(got, `"id":1e2,`) {
-		t.Errorf("the id changed its form: %s", got)
+	// Clients know ids by whole numbers of 64 bits; others would come back as something else in some of them.
+	for _, id := range []string{"1.5", "-1", "1e2", "1.0", "-0", "18446744073709551616"} {
+		if got, class := handle(t, h, "context", `{"id":`+id+`,`+call+`}`); !same(t, got, noRequest+said("the id is neither text nor a whole number of 64 bits nor null")) || class != jsonrpc.Invalid {
+			t.Errorf("id %s: %d %s", id, class, got)
+		}
 	}
 }
 
@@ -147,14 +159,15 @@ func TestExecute_Params(t *testing.T) {
 		"empty method":          {`{"contextId":"EMPTY","method":""}`, badParams + said("method must be a text that is not empty")},
 		"long method":           {`{"contextId":"EMPTY","method":"` + strings.Repeat("m", 257) + `"}`, badParams + said("method is longer than 256 characters")},
 		"many substitutes":      {`{"contextId":"EMPTY","method":"get","substitute":` + many + `}`, badParams + said("substitute holds more than 100 names")},
-		"context is no id":      {`{"contextId":"x","method":"get"}`, badParams + said("contextId is neither an id nor a known alias")},
-		"context is strange":    {`{"contextId":"a/../b","method":"get"}`, badParams + said("contextId is neither an id nor a known alias")},
-		"executor is no id":     {`{"contextId":"EMPTY","method":"get","executorPublicKey":"x"}`, badParams + said("executorPublicKey is neither an id nor a known alias")},
+		"context is no id":      {`{"contextId":"x","method":"get"}`, badParams + said(`contextId: "x" is neither an id nor an alias that the caller may use`)},
+		"context is strange":    {`{"contextId":"a/../b","method":"get"}`, badParams + said(`contextId: "a/../b" is neither an id nor an alias that the caller may use`)},
+		"executor is no id":     {`{"contextId":"EMPTY","method":"get","executorPublicKey":"x"}`, badParams + said(`executorPublicKey: "x" is neither an id nor an alias that the caller may use`)},
 		"unknown substitute":    {`{"contextId":"EMPTY","method":"get","substitute":["ann"]}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32005,"message":"alias \"ann\" cannot be resolved","type":"AliasResolutionFailed","data":{"alias":"ann"}}}`},
 		"member twice":          {`{"contextId":"EMPTY","contextId":"UNKNOWN","method":"get"}`, badParams + said("params: a member occurs twice")},
 		"no state":              {`{"contextId":"EMPTY","method":"get","argsJson":null}`, uninitialized},
 		"alias":                 {`{"contextId":"empty","method":"get","argsJson":[1]}`, uninitialized},
 		"executor null":         {`{"contextId":"EMPTY","method":"get","executorPublicKey":null,"substitute":null}`, uninitialized},
+		"the zero context":      {`{"contextId":"ZERO","method":"get"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"context not found","type":"ContextNotFound","data":"context not found"}}`},
 		"unknown context":       {`{"contextId":"UNKNOWN","method":"get"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"context not found","type":"ContextNotFound","data":"context not found"}}`},
 		"init again":            {`{"contextId":"EMPTY","method":"init"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"type":"FunctionCallError",` + said(`method "init" not found`)},
 		"a method of the nodes": {`{"contextId":"EMPTY","method":"__calimero_sync_next"}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"type":"FunctionCallError",` + said(`method "__calimero_sync_next" not found`)},
@@ -177,9 +190,9 @@ func TestExecute_RightsOfTheCaller(t *testing.T) {
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[EMPTY]", `{"contextId":"UNKNOWN","method":"get","executorPublicKey":"FOREIGN"}`, refused("UNKNOWN", "FOREIGN")},
 		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"set"}`, refused("EMPTY", "ZERO")},
-		{"context:execute[EMPTY,,get]", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
-		{"context[UNKNOWN],context:execute", `{"contextId":"empty","method":"set"}`, refused("EMPTY", "ZERO")},
+		{"context:execute[EMPTY,,get]", `{"contextId":"EMPTY","method":"init"}`, refused("EMPTY", "ZERO")},
 		{"admin", `{"contextId":"EMPTY","method":"get","executorPublicKey":"ZERO"}`, refused("EMPTY", "ZERO")},
+		{"admin", `{"contextId":"EMPTY","method":"get","executorPublicKey":"nobody"}`, badParams + said(`executorPublicKey: "nobody" is neither an id nor an alias that the caller may use`)},
 		// The names within a context are for those who may call it.
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","executorPublicKey":"guess"}`, refused("EMPTY", "ZERO")},
 		{"context:execute[UNKNOWN]", `{"contextId":"EMPTY","method":"get","substitute":["guess"]}`, refused("EMPTY", "ZERO")},
@@ -187,6 +200,22 @@ func TestExecute_RightsOfTheCaller(t *testing.T) {
 	} {
 		if got, _ := handle(t, h, tt.permissions, execute(tt.params)); !same(t, got, tt.want) {
 			t.Errorf("%s: %s: %s, want %s", tt.permissions, tt.params, got, tt.want)
+		}
+	}
+	// A name of what the caller may not call tells no more than a name that nobody gave.
+	for _, tt := range []struct{ permissions, params string }{
+		{"context:execute[EMPTY,,get]", `{"contextId":"NAME","method":"set"}`},
+		{"context[UNKNOWN],context:execute", `{"contextId":"NAME","method":"set"}`},
+		{"context:execute[UNKNOWN,FOREIGN,get]", `{"contextId":"NAME","method":"get"}`},
+		{"context:execute[UNKNOWN,FOREIGN,get]", `{"contextId":"NAME","method":"get","executorPublicKey":"FOREIGN","substitute":["guess"]}`},
+		{"application-binding[FOREIGN],context:execute,context:alias", `{"contextId":"NAME","method":"get"}`},
+		{"context:execute[EMPTY,FOREIGN]", `{"contextId":"EMPTY","method":"get","executorPublicKey":"NAME"}`}, // that of another identity
+	} {
+		known, _ := handle(t, h, tt.permissions, execute(strings.ReplaceAll(tt.params, "NAME", "empty")))
+		guess, _ := handle(t, h, tt.permissions, execute(strings.ReplaceAll(tt.params, "NAME", "nosuch")))
+		if !strings.Contains(known, `\"empty\" is neither an id nor an alias that the caller may use`) || strings.Contains(known, empty.String()) ||
+			strings.ReplaceAll(known, "empty", "nosuch") != guess {
+			t.Errorf("%s: %s: %s, and for an unknown name: %s", tt.permissions, tt.params, known, guess)
 		}
 	}
 	// Each element of a batch is judged by itself.
@@ -206,5 +235,14 @@ func TestSyncStatus(t *testing.T) {
 	}
 	if got, _ := handle(t, h, "context:sync[UNKNOWN]", status); !strings.Contains(got, `"Unauthorized"`) {
 		t.Errorf("of another context: %s", got)
+	}
+	byName := strings.Replace(status, empty.String(), "empty", 1)
+	if got, _ := handle(t, h, "context:sync", byName); !same(t, got, want) {
+		t.Errorf("by its name: %s, want %s", got, want)
+	}
+	known, _ := handle(t, h, "context:sync[UNKNOWN]", byName)
+	guess, _ := handle(t, h, "context:sync[UNKNOWN]", strings.Replace(byName, `"empty"`, `"nosuch"`, 1))
+	if strings.Contains(known, empty.String()) || !strings.Contains(known, `\"empty\"`) || strings.ReplaceAll(known, "empty", "nosuch") != guess {
+		t.Errorf("of another context by its name: %s, and by an unknown one: %s", known, guess)
 	}
 }

@@ -24,6 +24,7 @@ const (
 
 type executed struct {
 	Output json.RawMessage `json:"output"` // null if the method returned nothing
+	Logs   []string        `json:"logs,omitempty"`
 }
 
 // execute serves {contextId, method, argsJson?, executorPublicKey?, substitute?}. Context and executor may be aliases.
@@ -41,7 +42,10 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
-	if c.Context, err = h.resolve(ctx, alias.Context, id.ID{}, "contextId", context); err != nil {
+	c.Context, err = h.resolve(ctx, alias.Context, id.ID{}, "contextId", context, func(target id.ID) error {
+		return h.Contexts.Admits(ctx, contexts.Call{Context: target, Method: c.Method})
+	})
+	if err != nil {
 		return nil, err
 	}
 	if c.Executor, err = h.executor(ctx, c, executor, names); err != nil {
@@ -52,12 +56,14 @@ func (h *Handler) execute(ctx context.Context, params json.RawMessage) (any, err
 	}
 	result, err := h.Contexts.Execute(ctx, c)
 	if err != nil {
-		return nil, err
+		failed := h.describe(ctx, "execute", err)
+		failed.Logs = result.Logs
+		return nil, failed
 	}
 	if result.Output == nil {
-		return executed{null}, nil
+		result.Output = null
 	}
-	return executed{result.Output}, nil
+	return executed(result), nil
 }
 
 // executor returns the identity that a request names, the zero id if it names none. The names of a context are for
@@ -76,14 +82,28 @@ func (h *Handler) executor(ctx context.Context, c contexts.Call, text string, na
 	if err := h.Contexts.Admits(ctx, c); err != nil || text == "" {
 		return id.ID{}, err
 	}
-	return h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text)
+	return h.resolve(ctx, alias.Identity, c.Context, "executorPublicKey", text, func(target id.ID) error {
+		if (target == id.ID{}) { // it would mean any
+			return fault.New(fault.Forbidden, "the zero id is nobody's key")
+		}
+		c.Executor = target
+		return h.Contexts.Admits(ctx, c)
+	})
 }
 
-// resolve reads an id, or the alias of one.
-func (h *Handler) resolve(ctx context.Context, kind alias.Kind, scope id.ID, member, text string) (id.ID, error) {
+// resolve reads an id, or the alias of one. permitted refuses a target with an error of class Forbidden: who may not do
+// what is asked for with the target of an alias gets the same error as for a name that nobody gave, so that names cannot
+// be guessed, nor what they stand for be found out. Who names an id knows it already.
+func (h *Handler) resolve(ctx context.Context, kind alias.Kind, scope id.ID, member, text string, permitted func(id.ID) error) (id.ID, error) {
+	if target, err := id.Parse(text); err == nil {
+		return target, nil
+	}
 	target, err := h.Aliases.Resolve(ctx, kind, scope, text)
-	if errors.Is(err, store.ErrNotFound) {
-		return id.ID{}, parseError(codeParams, member+" is neither an id nor a known alias")
+	if err == nil {
+		err = permitted(target)
+	}
+	if errors.Is(err, store.ErrNotFound) || fault.CodeOf(err) == fault.Forbidden {
+		return id.ID{}, parseError(codeParams, member+": "+quote(text)+" is neither an id nor an alias that the caller may use")
 	}
 	return target, err
 }
@@ -130,7 +150,10 @@ func (h *Handler) syncStatus(ctx context.Context, params json.RawMessage) (any, 
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
-	c, err := h.resolve(ctx, alias.Context, id.ID{}, "contextId", context)
+	c, err := h.resolve(ctx, alias.Context, id.ID{}, "contextId", context, func(target id.ID) error {
+		_, err := h.Contexts.SyncStatus(ctx, target)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -161,30 +184,30 @@ func (h *Handler) describe(ctx context.Context, method string, err error) *Error
 		return e
 	}
 	if e, ok := errors.AsType[*contexts.UnauthorizedError](err); ok {
-		return &Error{codeUnauthorized, e.Error(), "Unauthorized", map[string]id.ID{"context_id": e.Context, "public_key": e.PublicKey}}
+		return &Error{Code: codeUnauthorized, Message: e.Error(), Type: "Unauthorized", Data: map[string]id.ID{"context_id": e.Context, "public_key": e.PublicKey}}
 	}
 	if e, ok := errors.AsType[*contexts.NotInstalledError](err); ok {
-		return &Error{codeNotInstalled, e.Error(), "ApplicationNotInstalled", map[string]id.ID{"application_id": e.Application}}
+		return &Error{Code: codeNotInstalled, Message: e.Error(), Type: "ApplicationNotInstalled", Data: map[string]id.ID{"application_id": e.Application}}
 	}
 	if e, ok := errors.AsType[*contexts.CallError](err); ok {
-		return &Error{codeCall, e.Text, "FunctionCallError", e.Text}
+		return &Error{Code: codeCall, Message: e.Text, Type: "FunctionCallError", Data: e.Text}
 	}
 	if e, ok := errors.AsType[*contexts.OutputError](err); ok {
-		return &Error{codeOutput, e.Problem, "SerdeError", map[string]string{"message": e.Problem}}
+		return &Error{Code: codeOutput, Message: e.Problem, Type: "SerdeError", Data: map[string]string{"message": e.Problem}}
 	}
 	if e, ok := errors.AsType[*aliasError](err); ok {
-		return &Error{codeAlias, e.Error(), "AliasResolutionFailed", map[string]string{"alias": e.name}}
+		return &Error{Code: codeAlias, Message: e.Error(), Type: "AliasResolutionFailed", Data: map[string]string{"alias": e.name}}
 	}
 	switch {
 	case errors.Is(err, contexts.ErrNotFound):
-		return &Error{codeNotFound, "context not found", "ContextNotFound", "context not found"}
+		return &Error{Code: codeNotFound, Message: "context not found", Type: "ContextNotFound", Data: "context not found"}
 	case errors.Is(err, contexts.ErrUninitialized):
-		return &Error{codeUninitialized, "the context has no state yet", "Uninitialized", "uninitialized"}
+		return &Error{Code: codeUninitialized, Message: "the context has no state yet", Type: "Uninitialized", Data: "uninitialized"}
 	}
 	if ctx.Err() == nil {
 		h.Log.ErrorContext(ctx, "a call failed inside the node", "method", method, "error", err)
 	}
-	return &Error{codeInternal, fault.MessageOf(err), "InternalError", struct{}{}}
+	return &Error{Code: codeInternal, Message: fault.MessageOf(err), Type: "InternalError", Data: struct{}{}}
 }
 
 // params reads the parameters of a method and collects what is wrong with them.

@@ -14,6 +14,8 @@ type Call struct {
 	Input    []byte // what the guest reads with input(); the engine does not change it
 	Context  id.ID
 	Executor id.ID
+	// Account is who is charged for the place that the call takes; calls of one share a part of all places.
+	Account string
 
 	// State is what the context's application has stored; nil is an empty state.
 	State Reader
@@ -71,8 +73,8 @@ type Directory interface {
 
 // Outcome is what a call did. Nothing of it has been stored or sent.
 //
-// A call that failed (an error of Run, or Failed) has logs and duration, and nothing else but Returned. A call that
-// did not commit has neither writes nor proposals nor changes of contexts.
+// A call that failed (an error of Run, or Failed) has logs, times, and nothing else but Returned. A call that did not
+// commit has neither writes nor proposals nor changes of contexts.
 type Outcome struct {
 	// Returned is what the guest returned, nil if it returned nothing: of several returns the last.
 	Returned []byte
@@ -95,6 +97,8 @@ type Outcome struct {
 	Approvals     []id.ID
 
 	Duration time.Duration
+	// Told is the latest time that the guest was told, in Unix nanoseconds; 0 if it did not ask.
+	Told int64
 }
 
 // Write is an entry to store, or to remove.

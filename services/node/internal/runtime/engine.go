@@ -28,8 +28,10 @@ type Options struct {
 	CacheSize int64
 	// Modules is how many compiled modules stay in memory; 0 is 64.
 	Modules int
-	// Parallel is how many calls run at once, others wait; 0 is 64.
+	// Parallel is how many calls run at once, half of them for one account at most; others wait. 0 is 256.
 	Parallel int
+	// Memory bounds what the calls that run hold together, in bytes; 0 is 2 GiB. See [Engine.Run].
+	Memory int64
 	// Limits of every call and module; the zero value is [DefaultLimits].
 	Limits Limits
 	// Rand is what guests get as random bytes; it is read concurrently. Required.
@@ -44,10 +46,15 @@ type Engine struct {
 	rand   io.Reader
 	now    func() time.Time
 
+	told atomic.Int64 // the latest time that a guest was told, in Unix nanoseconds
+
 	modules   *modules
 	files     *files        // nil without a directory
 	compiling chan struct{} // holds an element for each module that is being compiled
-	calling   chan struct{} // holds an element for each call that runs
+	calling   *slots
+
+	memory int64        // how much calls may hold
+	held   atomic.Int64 // how much they do
 
 	mu      sync.Mutex // guards closed against running
 	closed  atomic.Bool
@@ -67,7 +74,8 @@ func New(_ context.Context, o Options) (*Engine, error) {
 		limits: o.Limits, rand: o.Rand, now: o.Now,
 		modules:   newModules(orDefault(o.Modules, 64)),
 		compiling: make(chan struct{}, 2),
-		calling:   make(chan struct{}, orDefault(o.Parallel, 64)),
+		calling:   newSlots(orDefault(o.Parallel, 256)),
+		memory:    orDefault(o.Memory, 2<<30),
 		done:      make(chan struct{}),
 	}
 	if o.CacheDir != "" {
@@ -111,26 +119,30 @@ func (e *Engine) begin() error {
 	return nil
 }
 
-// acquire takes a place. The caller gives it back by receiving.
-func (e *Engine) acquire(ctx context.Context, places chan struct{}) error {
-	select {
-	case places <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fail(ErrHost, "the call was given up while it waited: %w", ctx.Err())
-	case <-e.done:
-		return errClosed
+// time is what guests are told: Unix nanoseconds, later each time, also when the clock is set back. Applications decide by
+// it which of two writes is the last one.
+func (e *Engine) time() int64 {
+	for {
+		last := e.told.Load()
+		next := max(last+1, e.now().UnixNano())
+		if e.told.CompareAndSwap(last, next) {
+			return next
+		}
 	}
 }
 
-// Run calls a method. The outcome of a failed call holds its logs and duration.
+// TellAfter makes all times that guests are told from now on later than one, in Unix nanoseconds.
+func (e *Engine) TellAfter(last int64) {
+	for told := e.told.Load(); told < last && !e.told.CompareAndSwap(told, last); told = e.told.Load() {
+	}
+}
+
+// Run calls a method. The outcome of a failed call holds its logs and times.
 //
-// The call ends when ctx does, with [ErrHost] and the cause, or at the time limit, with [ErrTimeLimit].
+// The call ends when ctx does, with [ErrHost] and the cause, or at the time limit, with [ErrTimeLimit]. What it holds in
+// memory, registers and writes counts as long as it runs. If all calls together would hold more than the engine may, it
+// gets no more of it: its memory does not grow, or it ends with [ErrHostLimit]. The memory that a module begins with is
+// always there.
 func (e *Engine) Run(ctx context.Context, m *Module, c Call) (Outcome, error) {
 	if err := m.check(c.Method); err != nil {
 		return Outcome{}, err
@@ -139,15 +151,16 @@ func (e *Engine) Run(ctx context.Context, m *Module, c Call) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer e.running.Done()
-	if err := e.acquire(ctx, e.calling); err != nil {
+	if err := e.calling.acquire(ctx, c.Account, e.done); err != nil {
 		return Outcome{}, err
 	}
-	defer func() { <-e.calling }()
+	defer e.calling.release(c.Account)
 
 	begun := e.now()
 	limited, cancel := context.WithTimeout(ctx, e.limits.Time)
 	defer cancel()
 	v := &invocation{Context: limited, caller: ctx, engine: e, call: c}
+	defer v.releaseMemory()
 	err := m.run(v)
 	v.closeBlobs()
 	out := v.outcome(err)

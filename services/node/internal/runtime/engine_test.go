@@ -244,7 +244,7 @@ func TestCallerGivesUp(t *testing.T) {
 }
 
 func TestCloseEndsCalls(t *testing.T) {
-	e := newEngine(t, func(o *runtime.Options) { o.Parallel = 2 })
+	e := newEngine(t, func(o *runtime.Options) { o.Parallel = 4 })
 	m := compile(t, e, `
 import env.storage_read II>i
 memory 1
@@ -265,7 +265,7 @@ end func`)
 			ended <- err
 		}()
 	}
-	<-begun // two run, two wait for a place
+	<-begun // two run, two wait for a place: half of all are for others
 	<-begun
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
@@ -321,6 +321,124 @@ func TestParallelIsALimit(t *testing.T) {
 	}
 	if _, err := e.Run(t.Context(), quick, runtime.Call{Method: "run"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whatever one account has running, the calls of others get their place.
+func TestPlaces_NoAccountKeepsOutTheOthers(t *testing.T) {
+	e := newEngine(t, func(o *runtime.Options) { o.Parallel = 4 })
+	loop, quick := compile(t, e, endless["a loop"]), compile(t, e, "func run\nend func")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 20)
+	for range 20 {
+		go func() {
+			_, err := e.Run(ctx, loop, runtime.Call{Method: "run", Account: "greedy"})
+			ended <- err
+		}()
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; { // until it has all that it gets
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		_, err := e.Run(short, quick, runtime.Call{Method: "run", Account: "greedy"})
+		cancel()
+		if err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the account has no bound")
+		}
+	}
+	for i := range 50 {
+		if _, err := e.Run(t.Context(), quick, runtime.Call{Method: "run", Account: string(rune('a' + i%3))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	for range 20 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error = %v, want the caller's end", err)
+		}
+	}
+	if _, err := e.Run(t.Context(), quick, runtime.Call{Method: "run", Account: "greedy"}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// What all calls hold together has a bound, and what has ended counts no more.
+func TestMemory_OfAllCallsHasABound(t *testing.T) {
+	e := newEngine(t, func(o *runtime.Options) { o.Memory = 4 << 20 })
+	const grow = "memory 1\nfunc run\ni32.const %d\nmemory.grow\ni32.const -1\ni32.ne\nif\nelse\nunreachable\nend\nend func"
+	fits, large := compile(t, e, fmt.Sprintf(grow, 40)), compile(t, e, fmt.Sprintf(grow, 80)) // 2.5 MiB and 5 MiB
+	writes := compile(t, e, `
+import env.storage_write III>i
+memory 40
+desc 0 64 8
+desc 16 64 2500000
+func run
+i64.const 0
+i64.const 16
+i64.const 1
+call env.storage_write
+drop
+end func`)
+	reads := compile(t, e, `
+import env.input I
+memory 1
+func run
+i64.const 1
+call env.input
+i64.const 2
+call env.input
+end func`)
+	for range 3 { // what one has held is there for the next
+		for name, tt := range map[string]struct {
+			module *runtime.Module
+			input  int
+			want   error
+		}{
+			"fits": {fits, 0, nil}, "grows too far": {large, 0, runtime.ErrHostLimit}, "writes too much": {writes, 0, runtime.ErrHostLimit},
+			"reads what fits": {reads, 1 << 20, nil}, "reads too much": {reads, 3 << 20, runtime.ErrHostLimit},
+		} {
+			_, err := e.Run(t.Context(), tt.module, runtime.Call{Method: "run", Input: make([]byte, tt.input)})
+			if !errors.Is(err, tt.want) || tt.want != nil && err.Error() != "the node has no more memory for calls now" {
+				t.Errorf("%s: %v, want %v", name, err, tt.want)
+			}
+			if held := e.Held(); held != 0 {
+				t.Fatalf("%s: %d bytes are held by nobody", name, held)
+			}
+		}
+	}
+	holding := compile(t, e, `
+import env.storage_read II>i
+memory 1
+desc 0 0 1
+func run
+i32.const 40
+memory.grow
+drop
+i64.const 0
+i64.const 0
+call env.storage_read
+drop
+loop
+br 0
+end
+end func`)
+	ctx, cancel := context.WithCancel(t.Context())
+	begun, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		_, err := e.Run(ctx, holding, runtime.Call{Method: "run", State: signal(begun)})
+		ended <- err
+	}()
+	<-begun
+	if _, err := e.Run(t.Context(), fits, runtime.Call{Method: "run"}); !errors.Is(err, runtime.ErrHostLimit) {
+		t.Errorf("beside another call: %v", err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the other call ended with %v", err)
+	}
+	if _, err := e.Run(t.Context(), fits, runtime.Call{Method: "run"}); err != nil {
+		t.Errorf("after the other call: %v", err)
 	}
 }
 

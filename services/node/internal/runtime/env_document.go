@@ -97,7 +97,7 @@ func (v *invocation) putDocument(content []byte, created, updated uint64) {
 func persistRootState(v *invocation, stack []uint64) {
 	content, created, updated := v.value(stack[0]), stack[1], stack[2]
 	old, existed := v.document()
-	now := uint64(v.engine.now().UnixNano())
+	now := v.time()
 	if created == 0 {
 		created = now
 	}

@@ -52,6 +52,7 @@ func (v *invocation) write(to *overlay, w Write) {
 
 // charge counts what the call leaves behind.
 func (v *invocation) charge(n int) {
+	v.mustHold(n)
 	v.written += n
 	v.limit("the size of all writes", uint64(v.written), uint64(v.engine.limits.WriteTotal)) //nolint:gosec // not negative
 }

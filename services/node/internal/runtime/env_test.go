@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 
@@ -495,6 +497,52 @@ func TestTimeAndRandomness(t *testing.T) {
 	g.call("random_bytes", to)
 	if got := read(); !bytes.Equal(got, []byte{1, 1, 1}) {
 		t.Errorf("random bytes %x", got)
+	}
+}
+
+// Applications decide by the time which of two writes is the last one, so it never stands still and never goes back.
+func TestTime_NeverGoesBack(t *testing.T) {
+	clock := now
+	e := newEngine(t, func(o *runtime.Options) { o.Now = func() time.Time { return clock } })
+	m := compile(t, e, `
+		import env.time_now I
+		import env.value_return I
+		memory 1
+		desc 16 64 8
+		data 32 "\x00\x00\x00\x00\x00\x00\x00\x00"
+		desc 40 64 8
+		func run
+		i64.const 16
+		call env.time_now
+		i64.const 32
+		call env.value_return
+		end func`)
+	ask := func() int64 {
+		t.Helper()
+		out, err := e.Run(t.Context(), m, runtime.Call{Method: "run"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := int64(binary.LittleEndian.Uint64(out.Returned))
+		if out.Told != got {
+			t.Errorf("the outcome says %d, the guest was told %d", out.Told, got)
+		}
+		return got
+	}
+	start := now.UnixNano()
+	var got []int64
+	for _, at := range []time.Duration{0, 0, -time.Hour, time.Second, time.Second - 1} {
+		clock = now.Add(at)
+		got = append(got, ask()-start)
+	}
+	second := int64(time.Second)
+	if want := []int64{0, 1, 2, second, second + 1}; !slices.Equal(got, want) {
+		t.Errorf("times after the first: %d, want %d", got, want)
+	}
+	e.TellAfter(start + 3*second) // what was told before a restart
+	e.TellAfter(start)
+	if got := ask() - start; got != 3*second+1 {
+		t.Errorf("time %d after one of an earlier process, want %d", got, 3*second+1)
 	}
 }
 

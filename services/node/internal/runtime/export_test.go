@@ -17,6 +17,9 @@ func Instrument(wasm []byte) ([]byte, error) {
 	return m.wasm, nil
 }
 
+// Held is what calls hold of the engine's memory.
+func (e *Engine) Held() int64 { return e.held.Load() }
+
 // EnvFunction is a function that the host has.
 type EnvFunction struct {
 	Name            string

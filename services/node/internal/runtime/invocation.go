@@ -20,6 +20,7 @@ type invocation struct {
 	engine          *Engine
 	call            Call
 
+	held    int64 // of the engine's memory
 	memory  *memory
 	guest   api.Memory // nil while no instance has called the host, or if it has no memory
 	failure error      // why the host ended the call
@@ -45,6 +46,7 @@ type effects struct {
 	state, private overlay
 	written        int // bytes in both
 
+	told      int64 // the latest time
 	changes   []ContextChange
 	proposals []Proposal
 	approvals []id.ID
@@ -125,6 +127,32 @@ func (v *invocation) hostFailed(what string, err error) {
 	v.abort(fail(ErrHost, "%s: %w", what, err))
 }
 
+// hold takes n bytes more of the engine's memory, or gives some back if n is negative. It reports false if there are
+// not that many.
+func (v *invocation) hold(n int64) bool {
+	if v.engine.held.Add(n) > v.engine.memory && n > 0 {
+		v.engine.held.Add(-n)
+		return false
+	}
+	v.held += n
+	return true
+}
+
+// mustHold ends the call if there is no memory for n bytes more.
+func (v *invocation) mustHold(n int) {
+	if !v.hold(int64(n)) {
+		v.abort(errNoMemory)
+	}
+}
+
+var errNoMemory = fail(ErrHostLimit, "the node has no more memory for calls now")
+
+// releaseMemory gives back all.
+func (v *invocation) releaseMemory() {
+	v.engine.held.Add(-v.held)
+	v.held = 0
+}
+
 // limit ends the call if n is above limit.
 func (v *invocation) limit(what string, n, limit uint64) {
 	if n > limit {
@@ -200,7 +228,7 @@ func (v *invocation) id(p uint64) id.ID {
 
 // outcome is what the call leaves behind, when it ended with err.
 func (v *invocation) outcome(err error) Outcome {
-	out := Outcome{Logs: v.logs}
+	out := Outcome{Logs: v.logs, Told: v.told}
 	if err != nil {
 		return out
 	}
@@ -234,6 +262,7 @@ func (v *invocation) set(register uint64, value []byte) {
 	}
 	total := r.total - len(old) + len(value)
 	v.limit("the size of all registers", uint64(total), uint64(l.RegisterTotal)) //nolint:gosec // not negative
+	v.mustHold(total - r.total)
 	if r.content == nil {
 		r.content = map[uint64][]byte{}
 	}

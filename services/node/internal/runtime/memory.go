@@ -11,10 +11,11 @@ const maxKept = 4 << 20
 // new ones costs more, and has to be collected.
 type memory struct {
 	module *Module
+	call   *invocation
 	buffer []byte
 	used   int // how much of it may not be zero
-	// refused says that the guest was refused memory.
-	refused bool
+	// refused says that the guest was refused memory, short that the node had none.
+	refused, short bool
 }
 
 // Allocate implements [experimental.MemoryAllocator].
@@ -28,27 +29,36 @@ func (m *memory) Reallocate(size uint64) []byte {
 		return nil
 	}
 	n := int(size) //nolint:gosec // at most limit
-	if n > cap(m.buffer) {
-		m.grow(n, limit)
+	if n > cap(m.buffer) && !m.grow(n, limit) {
+		m.refused, m.short = true, true
+		return nil
 	}
 	m.used = max(m.used, n)
 	m.buffer = m.buffer[:n]
 	return m.buffer
 }
 
-// grow makes room for n bytes, with some more for the next time.
-func (m *memory) grow(n, limit int) {
-	if m.buffer == nil {
-		if kept, _ := m.module.memories.Get().(*[]byte); kept != nil && cap(*kept) >= n {
-			m.buffer = *kept
-			return
+// grow makes room for n bytes, with some more for the next time. It reports false if the node has no memory for that.
+func (m *memory) grow(n, limit int) bool {
+	if m.buffer != nil {
+		size := min(max(n, 2*cap(m.buffer)), limit)
+		if !m.call.hold(int64(size - cap(m.buffer))) {
+			return false
 		}
-		m.buffer = make([]byte, n)
-		return
+		next := make([]byte, n, size)
+		copy(next, m.buffer)
+		m.buffer = next
+		return true
 	}
-	next := make([]byte, n, min(max(n, 2*cap(m.buffer)), limit))
-	copy(next, m.buffer)
-	m.buffer = next
+	if kept, _ := m.module.memories.Get().(*[]byte); kept != nil && cap(*kept) >= n && m.call.hold(int64(cap(*kept))) {
+		m.buffer = *kept
+		return true
+	}
+	// Without memory there would be no instance, so what it begins with is not refused.
+	m.buffer = make([]byte, n)
+	m.call.held += int64(n)
+	m.call.engine.held.Add(int64(n))
+	return true
 }
 
 // Free implements [experimental.LinearMemory].

@@ -164,7 +164,7 @@ func (m *Module) run(v *invocation) error {
 
 // instantiate makes an instance, which runs the module's start function.
 func (m *Module) instantiate(v *invocation) (api.Module, error) {
-	v.memory = &memory{module: m}
+	v.memory = &memory{module: m, call: v}
 	ctx := experimental.WithMemoryAllocator(v, v.memory)
 	instance, err := m.runtime.InstantiateModule(ctx, m.compiled, moduleConfig)
 	if err != nil {
@@ -188,6 +188,8 @@ func (v *invocation) explain(err error) error {
 		return fail(ErrHost, "the host failed during the call: %w", err)
 	case text == "stack overflow":
 		return fail(ErrStackLimit, "the guest's calls are nested too deeply")
+	case v.memory.short:
+		return errNoMemory
 	case v.memory.refused:
 		return fail(ErrMemoryLimit, "the guest needs more memory than %d pages: %s", v.engine.limits.MemoryPages, text)
 	default:

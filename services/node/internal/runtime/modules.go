@@ -105,8 +105,10 @@ func (e *Engine) Load(ctx context.Context, key [32]byte, read func(context.Conte
 
 // load reads and compiles a module.
 func (e *Engine) load(ctx context.Context, read func(context.Context) ([]byte, error)) (*Module, error) {
-	if err := e.acquire(ctx, e.compiling); err != nil {
-		return nil, err
+	select {
+	case e.compiling <- struct{}{}:
+	case <-e.done:
+		return nil, errClosed
 	}
 	defer func() { <-e.compiling }()
 	wasm, err := read(ctx)

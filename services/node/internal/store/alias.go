@@ -72,19 +72,25 @@ func (t *Tx) Aliases(kind AliasKind, scope id.ID) iter.Seq2[Alias, error] {
 
 // removeAliasesOf removes the names of a context and those of its identities.
 func (t *Tx) removeAliasesOf(context id.ID) error {
+	err := t.removeAliasesTo(ContextAlias, context)
+	_, scopeErr := t.removePrefix(bucketAliases, aliasKey(IdentityAlias, context, ""), -1)
+	return errors.Join(err, scopeErr)
+}
+
+// removeAliasesTo removes the names of a context or an application.
+func (t *Tx) removeAliasesTo(kind AliasKind, target id.ID) error {
 	var names []string
-	for a, err := range t.Aliases(ContextAlias, id.ID{}) {
+	for a, err := range t.Aliases(kind, id.ID{}) {
 		if err != nil {
 			return err
 		}
-		if a.Target == context {
+		if a.Target == target {
 			names = append(names, a.Name)
 		}
 	}
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, t.RemoveAlias(ContextAlias, id.ID{}, name))
+		errs = append(errs, t.RemoveAlias(kind, id.ID{}, name))
 	}
-	_, err := t.removePrefix(bucketAliases, aliasKey(IdentityAlias, context, ""), -1)
-	return errors.Join(append(errs, err)...)
+	return errors.Join(errs...)
 }

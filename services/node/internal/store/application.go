@@ -199,7 +199,7 @@ func (t *Tx) RemoveApplication(app id.ID) error {
 			return err
 		}
 	}
-	return t.tx.Bucket(bucketApplications).Delete(app[:])
+	return errors.Join(t.removeAliasesTo(ApplicationAlias, app), t.tx.Bucket(bucketApplications).Delete(app[:]))
 }
 
 // UseApplication changes the number of contexts that run a version of an application by delta: 1 when a context

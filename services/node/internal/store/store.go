@@ -75,6 +75,7 @@ var (
 	keyProbe     = []byte("probe")
 	keyBlobTotal = []byte("blob_total")
 	keyEventLog  = []byte("event_log")
+	keyTold      = []byte("told")
 )
 
 // Store is the open database. It is safe for concurrent use; one process at a time can have it open.

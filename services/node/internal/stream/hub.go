@@ -49,6 +49,9 @@ type Hub struct {
 
 	sessions sessions
 
+	stopping chan struct{} // closed when the node begins to stop
+	large    chan struct{} // a place for each large message that is in memory
+
 	mu      sync.Mutex
 	closing bool
 	streams map[*life]struct{}
@@ -88,23 +91,51 @@ func New(c Config, bus *event.Bus, db *store.Store, execute Execute, now func() 
 	h := &Hub{
 		config: c, bus: bus, db: db, execute: execute, now: now, log: log,
 		streams: map[*life]struct{}{}, keys: map[string]int{}, ended: map[Ending]uint64{},
+		stopping: make(chan struct{}), large: make(chan struct{}, maxLarge),
 	}
 	return h, h.sessions.open(db)
 }
 
-// Stop ends all streams with a word to their clients. Streams that come later are refused.
+// Stop begins to end all streams with a word to their clients: at once, but a WebSocket whose client waits for calls when
+// these are answered. It takes no new ones. Streams that come later are refused.
 func (h *Hub) Stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.closing = true
+	if !h.closing {
+		h.closing = true
+		close(h.stopping)
+	}
 	for l := range h.streams {
-		l.end(errShutdown)
+		if l.kind == SSE {
+			l.end(errShutdown)
+		}
 	}
 }
 
-// Close is Stop, and waits until the streams are gone.
+// Drain is Stop, and waits until the streams are gone. It reports whether they were when ctx ended.
+func (h *Hub) Drain(ctx context.Context) bool {
+	h.Stop()
+	gone := make(chan struct{})
+	go func() { // Close waits for the same
+		h.wg.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Close ends all streams, the calls of WebSockets included, and waits until they are gone.
 func (h *Hub) Close() {
 	h.Stop()
+	h.mu.Lock()
+	for l := range h.streams {
+		l.end(errShutdown)
+	}
+	h.mu.Unlock()
 	h.wg.Wait()
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
@@ -55,7 +56,7 @@ func parseRequest(text []byte) (r request, ok bool, err error) {
 	}
 	r = request{id: null, params: raw.Params}
 	if !validRequestID(raw.ID) {
-		return r, true, errors.New("invalid id: want a number, a string or null")
+		return r, true, errors.New("invalid id: want a whole number, a string or null")
 	}
 	if raw.ID != nil {
 		r.id = raw.ID
@@ -70,7 +71,11 @@ func validRequestID(text json.RawMessage) bool {
 	if len(text) > maxRequestID {
 		return false
 	}
-	return len(text) == 0 || text[0] == '"' || text[0] == '-' || '0' <= text[0] && text[0] <= '9' || bytes.Equal(text, null)
+	if len(text) == 0 || text[0] == '"' || bytes.Equal(text, null) {
+		return true
+	}
+	_, err := strconv.ParseUint(string(text), 10, 64)
+	return err == nil
 }
 
 // selection is the params of subscribe and unsubscribe.

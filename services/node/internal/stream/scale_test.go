@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
@@ -15,9 +18,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/permission"
+	"github.com/calimero-network/mero-go/services/node/internal/application"
+	"github.com/calimero-network/mero-go/services/node/internal/blob"
+	"github.com/calimero-network/mero-go/services/node/internal/caller"
+	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
+	wasm "github.com/calimero-network/mero-go/services/node/internal/runtime"
+	"github.com/calimero-network/mero-go/services/node/internal/store"
 	"github.com/calimero-network/mero-go/services/node/internal/stream"
+	"github.com/calimero-network/mero-go/services/node/testapp"
 )
 
 // crowd is many subscribers of both kinds over raw connections: each costs the test one goroutine and a buffer, so that
@@ -137,7 +148,7 @@ func gather(t testing.TB, s *server, n int, context id.ID) *crowd {
 // await waits until count events have arrived.
 func (c *crowd) await(count int) {
 	c.t.Helper()
-	late := time.NewTimer(60 * time.Second)
+	late := time.NewTimer(5 * time.Minute)
 	defer late.Stop()
 	for n := range count {
 		select {
@@ -157,7 +168,7 @@ func heap() uint64 {
 
 // node check F63: publishing waits for nobody, and what is not read costs no memory.
 func TestManySubscribers_OneSlow(t *testing.T) {
-	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Minute }})
+	s := start(t, options{config: func(c *stream.Config) { c.PingInterval = time.Hour }}) // no client here answers one
 	c := gather(t, s, subscribers, ctxA)
 	defer c.close()
 	const events = 20
@@ -185,6 +196,110 @@ func TestManySubscribers_OneSlow(t *testing.T) {
 	if grown > 48<<20 {
 		t.Errorf("readers that do not read hold %d MiB", grown>>20)
 	}
+}
+
+// applications are contexts of the sample application on the node of a server.
+type applications struct {
+	*contexts.Manager
+	t   testing.TB
+	ctx context.Context
+}
+
+var sample = id.ID{0xa1}
+
+func (s *server) applications() *applications {
+	s.t.Helper()
+	try := func(err error) {
+		s.t.Helper()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	ctx := caller.With(context.WithoutCancel(s.t.Context()), caller.Caller{Key: "k", Permissions: permission.NewSet([]string{"admin"})})
+	blobs, err := blob.Open(ctx, s.t.TempDir(), s.db, 0, log)
+	try(err)
+	info, err := blobs.Put(ctx, bytes.NewReader(testapp.KVStore), nil)
+	try(err)
+	try(s.db.Update(ctx, func(tx *store.Tx) error {
+		return tx.PutApplication(store.Application{ID: sample, Blob: info.ID, Size: info.Size, Wasm: info.ID, Version: "1"}, nil)
+	}))
+	engine, err := wasm.New(ctx, wasm.Options{Rand: rand.Reader, Now: time.Now})
+	try(err)
+	m, err := contexts.New(ctx, contexts.Options{
+		Store: s.db, Engine: engine, Applications: &application.Service{Store: s.db, Blobs: blobs, Now: time.Now, Log: log}, Blobs: blobs, Events: s.bus,
+		Rand: rand.Reader, Now: time.Now, Log: log,
+	})
+	try(err)
+	s.t.Cleanup(func() { // before the database
+		m.Close()
+		if err := engine.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return &applications{m, s.t, ctx}
+}
+
+// context makes a context.
+func (a *applications) context() id.ID {
+	a.t.Helper()
+	made, err := a.Create(a.ctx, contexts.Creation{Application: sample})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return made.Context
+}
+
+// set executes a call that tells of an insertion.
+func (a *applications) set(c id.ID, key, value string) error {
+	input, err := json.Marshal(map[string]string{"key": key, "value": value})
+	if err != nil {
+		return err
+	}
+	_, err = a.Execute(a.ctx, contexts.Call{Context: c, Method: "set", Input: input})
+	return err
+}
+
+// node check F63: a context executes while its events go to a crowd, and to one client that never reads, which is told
+// much more than its connection holds. All executions end, the crowd hears of each, and memory stays where it was.
+func TestManySubscribers_ExecutionGoesOnBesideOneThatDoesNotRead(t *testing.T) {
+	executeBesideCrowd(t, 5)
+}
+
+func executeBesideCrowd(t *testing.T, rounds int) {
+	t.Helper()
+	const callers = 4
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = 5 * time.Second }})
+	apps := s.applications()
+	told, heavy := apps.context(), apps.context()
+	c := gather(t, s, subscribers, told)
+	defer c.close()
+	c.webSocket(s, heavy, true)
+	before := heap()
+	big := strings.Repeat("x", 15<<10) // the event is little less than the 16 KiB that it may have
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for n := range rounds {
+				if err := apps.set(told, fmt.Sprintf("%d-%d", i, n), "1"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for n := range 10 * rounds { // 12 MiB, as clients get them
+				if err := apps.set(heavy, fmt.Sprintf("%d-%d", i, n), big); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait() // nobody has read what the slow one was told
+	c.await(2 * subscribers * callers * rounds)
+	if grown := int64(heap()) - int64(before); grown > 48<<20 {
+		t.Errorf("%d subscribers and one that does not read hold %d MiB", 2*subscribers, grown>>20)
+	}
+	s.ended(stream.WebSocket, "slow_client") // it was one
 }
 
 // How long an event takes from its commit to the last of 1 000 subscribers, half of them WebSockets, half SSE.

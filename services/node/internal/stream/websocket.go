@@ -2,16 +2,19 @@ package stream
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -25,8 +28,13 @@ import (
 const (
 	// closeGrace is how long a client has to answer the close of the node.
 	closeGrace = time.Second
-	// maxExecutions is how many calls of one WebSocket may run at a time.
+	// maxExecutions is how many calls of one WebSocket may run at a time. With more the node stops reading from it.
 	maxExecutions = 16
+	// largeMessage is a size in bytes. Of messages beyond it, maxLarge of all WebSockets together are in memory at a time,
+	// and a client has largeTimeout to send the rest of one.
+	largeMessage = 1 << 20
+	maxLarge     = 16
+	largeTimeout = time.Minute
 )
 
 // CheckHandshake reports what is wrong with a request for a WebSocket (RFC 6455 section 4.2.1), in the order in which a
@@ -73,6 +81,7 @@ type socket struct {
 	// answer to its end.
 	writing sync.Mutex
 	running chan struct{} // a place for each call that runs
+	pauses  atomic.Uint64 // how often reading was paused or went on: odd during a pause
 	work    sync.WaitGroup
 }
 
@@ -94,6 +103,7 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) error {
 	s := &socket{life: l, conn: conn, sub: h.bus.NewSubscriber(), running: make(chan struct{}, maxExecutions)}
 	defer s.sub.Close()
 	s.work.Go(func() { s.closeAtEnd(taken.conn) })
+	s.work.Go(s.endAtStop)
 	s.work.Go(s.events)
 	if h.config.PingInterval > 0 {
 		s.work.Go(s.pings)
@@ -122,21 +132,83 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // read handles what the client sends, until an error.
 func (s *socket) read() error {
 	for {
-		kind, text, err := s.conn.Read(context.Background()) // closeAtEnd ends it
-		switch {
-		case errors.Is(err, websocket.ErrMessageTooBig):
-			return fmt.Errorf("%w: %w", errMessage, err) // the library has said so to the client
-		case err != nil:
+		kind, from, err := s.conn.Reader(context.Background()) // closeAtEnd ends it
+		if err != nil {
 			return errLeft
-		case kind != websocket.MessageText:
+		}
+		if kind != websocket.MessageText {
+			if _, err := io.Copy(io.Discard, from); err != nil {
+				return readFailed(err)
+			}
 			continue
+		}
+		text, done, err := s.message(from)
+		switch {
+		case err != nil:
+			return err
 		case !utf8.Valid(text):
+			done()
 			return errNotText
 		case !s.good():
+			done()
 			return context.Cause(s.ctx)
 		}
-		s.handle(text)
+		s.handle(text, done)
 	}
+}
+
+func readFailed(err error) error {
+	if errors.Is(err, websocket.ErrMessageTooBig) {
+		return fmt.Errorf("%w: %w", errMessage, err) // the library has said so to the client
+	}
+	return errLeft
+}
+
+// message reads one message. done is to be called when it is no longer needed.
+func (s *socket) message(from io.Reader) (text []byte, done func(), err error) {
+	text, err = io.ReadAll(io.LimitReader(from, largeMessage))
+	if err != nil {
+		return nil, nil, readFailed(err)
+	}
+	if len(text) < largeMessage {
+		return text, func() {}, nil
+	}
+	if !s.enter(s.hub.large, nil) {
+		return nil, nil, context.Cause(s.ctx)
+	}
+	done = func() { <-s.hub.large }
+	late := time.AfterFunc(largeTimeout, func() { s.end(errSlow) })
+	defer late.Stop()
+	rest := bytes.NewBuffer(text)
+	if _, err := rest.ReadFrom(from); err != nil {
+		done()
+		return nil, nil, readFailed(err)
+	}
+	return rest.Bytes(), done, nil
+}
+
+// enter waits for a place, without reading: whoever sends more than the node takes is held up by the connection itself.
+// It reports whether it got one before the stream ended or, if that is not nil, stop was closed.
+func (s *socket) enter(places chan<- struct{}, stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	default:
+	}
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+	}
+	s.pauses.Add(1)
+	defer s.pauses.Add(1)
+	select {
+	case places <- struct{}{}:
+		return true
+	case <-stop:
+	case <-s.ctx.Done():
+	}
+	return false
 }
 
 var errNotText = fmt.Errorf("%w: text that is not UTF-8", errMessage)
@@ -173,14 +245,36 @@ func (s *socket) pings() {
 			return
 		case <-ticker.C:
 		}
+		before := s.pauses.Load()
+		if before%2 == 1 {
+			continue // the answer would not be read either
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.hub.config.PongTimeout)
 		err := s.conn.Ping(ctx)
 		cancel()
-		if err != nil {
+		if err != nil && s.pauses.Load() == before {
 			s.end(errPing)
 			return
 		}
 	}
+}
+
+// endAtStop ends the socket when the node stops and its client waits for no call any more. It takes all places for calls,
+// so that no other begins.
+func (s *socket) endAtStop() {
+	select {
+	case <-s.ctx.Done():
+		return
+	case <-s.hub.stopping:
+	}
+	for range maxExecutions {
+		select {
+		case s.running <- struct{}{}:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+	s.end(errShutdown)
 }
 
 // closeAtEnd closes the connection when the socket ends, with a code that says why.
@@ -243,21 +337,22 @@ func (s *socket) reply(a answer) {
 	s.send(a)
 }
 
-// handle answers one message.
-func (s *socket) handle(text []byte) {
+// handle answers one message, or starts what does. It calls done when the text is no longer needed.
+func (s *socket) handle(text []byte, done func()) {
 	r, ok, err := parseRequest(text)
-	switch {
-	case !ok:
-		return
-	case err != nil:
-		s.reply(answer{ID: r.id, Error: parseError("%s", err)})
+	if ok && err == nil && r.method == methodExecute && s.hub.execute != nil {
+		s.call(r, done)
 		return
 	}
-	switch r.method {
-	case methodSubscribe, methodUnsubscribe:
+	defer done()
+	switch {
+	case !ok:
+	case err != nil:
+		s.reply(answer{ID: r.id, Error: parseError("%s", err)})
+	case r.method == methodSubscribe || r.method == methodUnsubscribe:
 		s.subscription(r)
-	case methodExecute:
-		s.call(r)
+	case r.method == methodExecute:
+		s.reply(answer{ID: r.id, Error: parseError("method execute is not available")})
 	default:
 		s.reply(answer{ID: r.id, Error: parseError("unknown method %.64q", r.method)})
 	}
@@ -311,19 +406,15 @@ func (s *socket) refused(topics []event.Topic) *failure {
 	}
 }
 
-// call starts an execution. Others of the same socket may run beside it.
-func (s *socket) call(r request) {
-	if s.hub.execute == nil {
-		s.reply(answer{ID: r.id, Error: parseError("method execute is not available")})
-		return
-	}
-	select {
-	case s.running <- struct{}{}:
-	default:
-		s.reply(answer{ID: r.id, Error: failure{"Busy", fmt.Sprintf("at most %d calls of one connection run at a time", maxExecutions)}})
+// call starts an execution when there is a place for it. Others of the same socket may run beside it. When the node stops
+// it starts none: the close of the connection tells the client that this one was not made.
+func (s *socket) call(r request, done func()) {
+	if !s.enter(s.running, s.hub.stopping) {
+		done()
 		return
 	}
 	s.work.Go(func() {
+		defer done()
 		defer func() { <-s.running }()
 		result, failed := s.protected(r.params)
 		s.reply(answer{ID: r.id, Result: result, Error: failed})

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,9 +70,11 @@ func TestWebSocket_Requests(t *testing.T) { // node check F56
 		{`{"id":7,"method":"nope"}`, `{"id":7,"error":` + parse(`"unknown method \"nope\""`) + `}`},
 		{`{"id":7}`, `{"id":7,"error":` + parse(`"missing method"`) + `}`},
 		{`{"id":7,"method":3}`, `{"id":7,"error":` + parse(`"missing method"`) + `}`},
-		{`{"id":[1],"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a number, a string or null"`) + `}`},
-		{`{"id":true,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a number, a string or null"`) + `}`},
-		{`{"id":"` + strings.Repeat("x", 300) + `","method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a number, a string or null"`) + `}`},
+		{`{"id":[1],"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":1.5,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":-1,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":true,"method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
+		{`{"id":"` + strings.Repeat("x", 300) + `","method":"subscribe"}`, `{"id":null,"error":` + parse(`"invalid id: want a whole number, a string or null"`) + `}`},
 		{`{"id":7,"method":"subscribe"}`, `{"id":7,"error":` + parse(`"missing params: want contextIds or groupIds"`) + `}`},
 		{`{"id":7,"method":"subscribe","params":["x"]}`, `{"id":7,"error":` + parse(`"missing params: want contextIds or groupIds"`) + `}`},
 		{`{"id":7,"method":"subscribe","params":{"contextIds":["x"]}}`, `{"id":7,"error":` + parse(`"invalid context id: want the base58 form of 32 bytes"`) + `}`},
@@ -151,11 +155,181 @@ func TestWebSocket_Execute(t *testing.T) {
 		c.send(call("4", "wait"))
 		<-entered
 	}
-	c.ask(call("5", "wait"), `{"id":5,"error":{"type":"Busy","data":"at most 16 calls of one connection run at a time"}}`)
 	c.ask(subscribe(ctxA), subscribed(ctxA)) // calls hold nothing else up
 	close(release)
 	for range 16 {
 		c.expect(`{"id":4,"result":{"output":null}}`)
+	}
+}
+
+// A client that sends more calls than run at a time is held up, not refused: the node reads on when there is a place. Its
+// own pings end nobody meanwhile, whose answers it does not read.
+func TestWebSocket_ManyCallsAtOnce(t *testing.T) {
+	const calls = 100
+	var running, most atomic.Int64
+	release, pinged := make(chan struct{}), make(chan struct{}, 1)
+	s := start(t, options{
+		config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 4*time.Second },
+		execute: func(_ context.Context, params json.RawMessage) (any, any) {
+			now := running.Add(1)
+			for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+			}
+			<-release
+			running.Add(-1)
+			return params, nil
+		},
+	})
+	c := s.dialWith("key", &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
+		select {
+		case pinged <- struct{}{}:
+		default:
+		}
+		return true
+	}})
+	answers := make(chan string, calls)
+	go func() { // reads all the time, so that pings are answered
+		for {
+			_, text, err := c.Read(t.Context())
+			if err != nil {
+				close(answers)
+				return
+			}
+			answers <- string(text)
+		}
+	}()
+	<-pinged
+	for n := range calls {
+		c.send(fmt.Sprintf(`{"id":%d,"method":"execute","params":{"n":%d}}`, n, n))
+	}
+	for deadline := time.Now().Add(20 * time.Second); running.Load() < 16 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	}
+	silent := s.dialWith("", &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { return false }})
+	if got := silent.closed(); got != "1002 Ping timeout" { // as long as that takes, the other one is not read from
+		t.Errorf("a client that answers no pings: closed with %q", got)
+	}
+	close(release)
+	seen := map[string]bool{}
+	for range calls {
+		seen[<-answers] = true
+	}
+	for n := range calls {
+		if want := fmt.Sprintf(`{"id":%d,"result":{"n":%d}}`, n, n); !seen[want] {
+			t.Errorf("no answer %s", want)
+		}
+	}
+	if n := most.Load(); n != 16 {
+		t.Errorf("%d calls of one connection ran at a time, want 16", n)
+	}
+}
+
+// What can be called over HTTP can be called here: arguments of 10 MiB. Few such messages are in memory at a time, and the
+// others wait in their connections.
+func TestWebSocket_LargeCalls(t *testing.T) {
+	const clients = 20
+	var inside, most atomic.Int64
+	entered, release := make(chan struct{}, clients), make(chan struct{})
+	s := start(t, options{
+		config: func(c *stream.Config) { c.MaxMessage = 15 << 20 },
+		execute: func(_ context.Context, params json.RawMessage) (any, any) {
+			now := inside.Add(1)
+			for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
+			}
+			entered <- struct{}{}
+			<-release
+			inside.Add(-1)
+			return len(params), nil
+		},
+	})
+	size, text := len(`{"x":""}`)+10<<20, `{"id":1,"method":"execute","params":{"x":"`+strings.Repeat("x", 10<<20)+`"}}`
+	one := s.dial("key")
+	one.send(text)
+	<-entered
+	small := s.dial("key")
+	small.ask(subscribe(ctxA), subscribed(ctxA)) // nobody else waits
+	var sent sync.WaitGroup
+	medium := `{"id":1,"method":"execute","params":{"x":"` + strings.Repeat("x", 1<<20) + `"}}`
+	var others []*ws
+	for range clients - 1 {
+		c := s.dial("key")
+		others = append(others, c)
+		sent.Go(func() {
+			if err := c.Write(t.Context(), websocket.MessageText, []byte(medium)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 15 {
+		<-entered
+	}
+	close(release)
+	sent.Wait()
+	one.expect(fmt.Sprintf(`{"id":1,"result":%d}`, size))
+	for _, c := range others {
+		c.expect(fmt.Sprintf(`{"id":1,"result":%d}`, len(`{"x":""}`)+1<<20))
+	}
+	if n := most.Load(); n != 16 {
+		t.Errorf("%d large messages were in memory at a time, want 16", n)
+	}
+}
+
+// At a stop a client gets the answers to the calls that run, then the close. What it sends after the stop began is not done.
+func TestWebSocket_AStopWaitsForTheCallsThatRun(t *testing.T) {
+	entered, release := make(chan struct{}, 10), make(chan struct{})
+	s := start(t, options{execute: func(ctx context.Context, params json.RawMessage) (any, any) {
+		entered <- struct{}{}
+		select {
+		case <-release:
+			return params, nil
+		case <-ctx.Done():
+			return nil, "cut"
+		}
+	}})
+	c, idle := s.dial("key"), s.dial("key")
+	c.ask(subscribe(ctxA), subscribed(ctxA))
+	for n := range 2 {
+		c.send(fmt.Sprintf(`{"id":9,"method":"execute","params":{"n":%d}}`, n))
+		<-entered
+	}
+	s.Stop()
+	if got := idle.closed(); got != "1001 shutting_down" { // nobody waits for calls there
+		t.Errorf("closed with %q", got)
+	}
+	c.send(`{"id":9,"method":"execute","params":{"n":2}}`)
+	s.publish(mutation(ctxA, 1)) // and the changes that the calls make are still told
+	c.expect(`{"id":null,"result":` + shown(ctxA, 1) + `}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s.Drain(ctx) {
+		t.Error("drained while calls run")
+	}
+	close(release)
+	got := map[string]bool{c.receive(): true, c.receive(): true}
+	if !got[`{"id":9,"result":{"n":0}}`] || !got[`{"id":9,"result":{"n":1}}`] {
+		t.Errorf("answers: %v", got)
+	}
+	if got := c.closed(); got != "1001 shutting_down" {
+		t.Errorf("closed with %q", got)
+	}
+	if !s.Drain(t.Context()) || len(entered) != 0 {
+		t.Errorf("drained, and %d calls were begun after the stop", len(entered))
+	}
+}
+
+// The end of the drain cuts the calls that still run.
+func TestWebSocket_ACloseEndsTheCallsThatRun(t *testing.T) {
+	entered := make(chan struct{})
+	s := start(t, options{execute: func(ctx context.Context, _ json.RawMessage) (any, any) {
+		close(entered)
+		<-ctx.Done()
+		return nil, "cut"
+	}})
+	c := s.dial("key")
+	c.send(`{"id":9,"method":"execute","params":{}}`)
+	<-entered
+	s.Stop()
+	go s.Hub.Close()
+	if got := c.closed(); got != "1001 shutting_down" {
+		t.Errorf("closed with %q", got)
 	}
 }
 
@@ -177,7 +351,7 @@ func TestWebSocket_EndsACallWithItsConnection(t *testing.T) {
 func TestWebSocket_EndsWithItsToken(t *testing.T) {
 	s := start(t, options{})
 	short := s.key("short", "context:subscribe")
-	short.Expires = s.now().Add(300 * time.Millisecond)
+	short.Expires = s.now().Add(3 * time.Second)
 	s.as("short", short)
 	if got := s.dial("short").closed(); got != "1008 token_expired" {
 		t.Errorf("expired: closed with %q", got)
@@ -225,10 +399,16 @@ func TestWebSocket_SaysGoodbyeAtAStop(t *testing.T) {
 }
 
 func TestWebSocket_PingAndPong(t *testing.T) { // node checks F57, F58
-	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, 5*time.Second }})
-	pings := make(chan struct{}, 100)
+	s := start(t, options{config: func(c *stream.Config) { c.PingInterval, c.PongTimeout = 20*time.Millisecond, time.Minute }})
+	pings := make(chan struct{}, 3)
 	conn := s.dialWith("", &websocket.DialOptions{
-		OnPingReceived: func(context.Context, []byte) bool { pings <- struct{}{}; return true },
+		OnPingReceived: func(context.Context, []byte) bool {
+			select {
+			case pings <- struct{}{}:
+			default: // enough
+			}
+			return true
+		},
 	})
 	ctx := conn.CloseRead(t.Context())
 	for range 3 {
@@ -319,7 +499,7 @@ func TestLimits_OfConnections(t *testing.T) {
 }
 
 func TestWebSocket_SlowClientIsCutAndHoldsNobodyUp(t *testing.T) {
-	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Second }})
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = 5 * time.Second }}) // the quick one has it, too
 	slow, quick := s.dial("key"), s.dial("key")
 	slow.ask(subscribe(ctxA), subscribed(ctxA))
 	quick.ask(subscribe(ctxA), subscribed(ctxA))

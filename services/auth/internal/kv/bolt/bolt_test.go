@@ -22,7 +22,7 @@ import (
 
 func open(t *testing.T, path string) *bolt.DB {
 	t.Helper()
-	db, err := bolt.Open(path, bolt.Options{Timeout: 100 * time.Millisecond})
+	db, err := bolt.Open(path, bolt.Options{Timeout: 5 * time.Second}) // a child that a test forks holds the lock until it executes
 	if err != nil {
 		t.Fatal(err)
 	}

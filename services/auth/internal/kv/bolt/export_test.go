@@ -2,6 +2,12 @@ package bolt
 
 import "go.etcd.io/bbolt"
 
+// How long Open waits for a file that another process holds, when nothing is said and at most.
+const (
+	DefaultTimeout = defaultTimeout
+	MaxTimeout     = maxTimeout
+)
+
 // InterceptCommits makes every later commit run fn, which may call commit, in its place.
 func (db *DB) InterceptCommits(fn func(commit func() error) error) {
 	db.commit = func(btx *bbolt.Tx) error { return fn(btx.Commit) }

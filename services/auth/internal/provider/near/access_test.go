@@ -185,6 +185,7 @@ func attemptOf(t testing.TB, l login) provider.Attempt {
 		t.Fatal(err)
 	}
 	return provider.Attempt{
+		Method:    "near_wallet",
 		PublicKey: l.publicKey, Data: data, UseChallenge: func(context.Context, challenge.Claims) error { return nil },
 	}
 }

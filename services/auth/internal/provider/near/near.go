@@ -146,7 +146,9 @@ func (p *Provider) verify(publicKeyText string, in login) (provider.Proof, publi
 	if err := p.verifySignature(key, signature, signed, in.callback); err != nil {
 		return fail(err)
 	}
-	return p.proofOf(in.account, key.String()), key, claims, nil
+	proof := p.proofOf(in.account, key.String())
+	proof.Renewal = renewal{p.Config.Network, in.account, key}.String()
+	return proof, key, claims, nil
 }
 
 // verifySignature accepts a payload without a callback URL first, and then one with the URL that the client names:

@@ -95,7 +95,7 @@ func (s *site) authenticate(t testing.TB, l login) (provider.Proof, error) {
 		t.Fatal(err)
 	}
 	return s.Authenticate(t.Context(), provider.Attempt{
-		PublicKey: l.publicKey, Data: data,
+		Method: "near_wallet", PublicKey: l.publicKey, Data: data,
 		UseChallenge: func(_ context.Context, c challenge.Claims) error {
 			s.spent = append(s.spent, c.ID)
 			return nil
@@ -121,6 +121,7 @@ func TestAuthenticate(t *testing.T) {
 	got, err := s.authenticate(t, signed(t, w))
 	sum := sha256.Sum256([]byte("near:testnet:alice.testnet"))
 	want := provider.Proof{KeyID: hex.EncodeToString(sum[:]), PublicKey: w.PublicKey, Account: "alice.testnet"}
+	want.Renewal = "testnet alice.testnet " + w.PublicKey
 	if err != nil || got != want {
 		t.Errorf("Authenticate = %+v, %v, want %+v and no challenge left to use", got, err, want)
 	}

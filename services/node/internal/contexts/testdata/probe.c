@@ -34,6 +34,9 @@ IMPORT(context_delete) void delete_(u64 context);
 IMPORT(blob_create) u64 blob_create(void);
 IMPORT(blob_write) u64 blob_write(u64 fd, u64 data);
 IMPORT(blob_close) int blob_close(u64 fd, u64 id);
+IMPORT(log_utf8) void log_utf8(u64 text);
+IMPORT(executor_id) void executor_id(u64 reg);
+IMPORT(time_now) void time_now(u64 to);
 IMPORT(send_proposal) void send_proposal(u64 actions, u64 id);
 
 static u8 text[1 << 16], number[24];
@@ -147,6 +150,28 @@ METHOD(tell) { event("Told", ""); }
 METHOD(add_and_tell) { put("n", get("n") + 1); commit(); event("Added", ""); }
 METHOD(add_and_handle) { put("n", get("n") + 1); commit(); event("Added", "on_added"); }
 METHOD(on_added) { put("handled", get("handled") + 1); commit(); }
+METHOD(add_and_handle_forever) { put("n", get("n") + 1); commit(); event("Added", "add_and_spin"); }
+METHOD(add_and_follow) { put("n", get("n") + 1); commit(); event("Added", "follow"); }
+
+// follow appends its input to a text, so that the order of the calls is seen.
+METHOD(follow) {
+	static u8 all[1 << 12];
+	struct buf k = str("followed"), to;
+	u64 n = 0;
+	if (storage_read(at(&k), 2)) {
+		n = register_len(2);
+		to = of(all, n);
+		read_register(2, at(&to));
+	}
+	get_input();
+	if (n + text_len > sizeof all) __builtin_trap();
+	for (u64 i = 0; i < text_len; i++) all[n + i] = text[i];
+	struct buf v = of(all, n + text_len);
+	storage_write(at(&k), at(&v), 3);
+	put("handled", get("handled") + 1);
+	commit();
+}
+
 METHOD(recurse) { put("n", get("n") + 1); commit(); event("Again", "recurse"); event("Again", "recurse"); event("Again", "recurse"); }
 
 METHOD(add_there) {
@@ -160,6 +185,37 @@ METHOD(add_there_and_fail) { add_there(); give(1, str("\"no\"")); }
 
 METHOD(add_member) { u8 k[32]; unhex(k); struct buf b = of(k, 32); add_member_(at(&b)); commit(); }
 METHOD(remove_member) { u8 k[32]; unhex(k); struct buf b = of(k, 32); remove_member_(at(&b)); commit(); }
+
+// add_member_quietly commits nothing but the member: the root as it is, and an empty artifact.
+METHOD(add_member_quietly) {
+	u8 k[32], root[32];
+	unhex(k);
+	struct buf b = of(k, 32), r = of(root, 32), a = of(root, 0);
+	add_member_(at(&b));
+	for (int i = 0; i < 32; i++) root[i] = 0x55;
+	u64 sum[3] = {get("n"), get("handled"), get("migrated")};
+	for (int i = 0; i < 24; i++) root[i] = ((u8 *)sum)[i];
+	commit_(at(&r), at(&a));
+}
+
+METHOD(add_remove_add_member) { u8 k[32]; unhex(k); struct buf b = of(k, 32); add_member_(at(&b)); remove_member_(at(&b)); add_member_(at(&b)); commit(); }
+METHOD(add_member_and_trap) { u8 k[32]; unhex(k); struct buf b = of(k, 32); add_member_(at(&b)); commit(); __builtin_trap(); }
+
+METHOD(who) {
+	executor_id(5);
+	static u8 hex[66], key[32];
+	struct buf to = of(key, 32);
+	read_register(5, at(&to));
+	hex[0] = hex[65] = '"';
+	for (int i = 0; i < 64; i++) hex[i + 1] = "0123456789abcdef"[key[i / 2] >> (i % 2 ? 0 : 4) & 15];
+	give(0, of(hex, 66));
+}
+
+METHOD(say) { get_input(); struct buf b = of(text, text_len), c = str("and more"); log_utf8(at(&b)); log_utf8(at(&c)); give(0, str("1")); }
+METHOD(say_and_trap) { get_input(); struct buf b = of(text, text_len); log_utf8(at(&b)); __builtin_trap(); }
+METHOD(say_and_fail) { get_input(); struct buf b = of(text, text_len); log_utf8(at(&b)); give(1, str("\"no\"")); }
+
+METHOD(add_and_tell_time) { u64 t; struct buf b = of(&t, 8); time_now(at(&b)); put("n", get("n") + 1); commit(); give_number(t); }
 
 METHOD(create_another) {
 	u8 app[32];
