@@ -64,9 +64,9 @@ func (e *Error) Because(reason string) *Error {
 	return e
 }
 
-// Error returns message and cause; for logs.
+// Error returns message and cause, once where they are the same; for logs.
 func (e *Error) Error() string {
-	if e.Err == nil {
+	if e.Err == nil || e.Err.Error() == e.Message {
 		return e.Message
 	}
 	return e.Message + ": " + e.Err.Error()

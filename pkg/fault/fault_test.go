@@ -29,6 +29,9 @@ func TestWrappedErrorKeepsClassAndCause(t *testing.T) {
 	if !errors.Is(err, cause) {
 		t.Error("the cause is lost")
 	}
+	if got := fault.Wrap(cause, fault.Conflict, "cause").Error(); got != "cause" {
+		t.Errorf("a message that is the cause's is there twice: %q", got)
+	}
 	if fault.CodeOf(nil) != "" {
 		t.Error("CodeOf(nil) is not empty")
 	}

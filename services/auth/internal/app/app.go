@@ -41,11 +41,11 @@ func New(ctx context.Context, cfg config.Config, o Options) (*App, error) {
 }
 
 func (a *App) listen(ctx context.Context) error {
-	dataListener, err := a.listenTCP(ctx, "listen_addr", a.cfg.ListenAddr)
+	dataListener, err := a.listenTCP(ctx, "listen_addr", a.cfg.ListenAddr, a.cfg.Security.MaxConnections)
 	if err != nil {
 		return err
 	}
-	operatorListener, err := a.listenTCP(ctx, "admin_addr", a.cfg.AdminAddr)
+	operatorListener, err := a.listenTCP(ctx, "admin_addr", a.cfg.AdminAddr, a.cfg.Security.MaxAdminConnections)
 	if err != nil {
 		return err
 	}
@@ -57,11 +57,12 @@ func (a *App) listen(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) listenTCP(ctx context.Context, setting, address string) (net.Listener, error) {
+func (a *App) listenTCP(ctx context.Context, setting, address string, most int) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
+	l = serve.Limit(l, most)
 	a.cleanups = append(a.cleanups, closer(l))
 	return l, nil
 }

@@ -63,6 +63,7 @@ func TestDiskFull_NothingIsIssuedThatIsNotStored(t *testing.T) {
 		c.Storage.Type, c.Storage.Path = "bbolt", filepath.Join(disk, "auth")
 		c.Secrets.KeyDir = filepath.Join(disk, "keys")
 		c.Bootstrap.Mode = "first-login"
+		c.Security.MaxClients = 1_000_000
 	})
 	post := func(path, token string, body any) (int, string) {
 		t.Helper()

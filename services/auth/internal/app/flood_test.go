@@ -18,7 +18,7 @@ import (
 
 // Attack: connections that never end their request, challenges by the thousand, logins from ever new addresses. A
 // client that behaves is answered as ever, and neither the store nor the memory grows with it (security tests, 29).
-func TestFlood(t *testing.T) { flood(t, 200, 3000, 2*time.Second) } // the machine may be busy with other tests
+func TestFlood(t *testing.T) { flood(t, 1000, 3000, 2*time.Second) } // the machine may be busy with other tests
 
 // flood allows the client that behaves a wait at p99.
 func flood(t *testing.T, connections, requests int, wait time.Duration) {

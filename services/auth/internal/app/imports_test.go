@@ -8,8 +8,9 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/auth/internal/", []string{
-		"config", "owner", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "kv/bolt/bolttest", "audit", "seal", "secret", "gatekey", "backup",
-		"token", "challenge", "store", "provider", "provider/ethereum", "provider/ethereum/ethtest", "provider/example", "provider/near", "provider/near/neartest",
+		"config", "owner", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "kv/bolt/bolttest", "audit", "seal",
+		"secret", "gatekey", "backup", "highwater", "token", "challenge", "store", "provider", "provider/ethereum", "provider/ethereum/ethtest",
+		"provider/example", "provider/near", "provider/near/neartest",
 		"provider/password", "bootstrap", "gate", "login", "keys", "limit", "metrics", "operate", "control",
 		"openapi", "httpapi", "app", "authtest", "bench", "client", "cli",
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/gatekey"
+	"github.com/calimero-network/mero-go/services/auth/internal/highwater"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
@@ -45,6 +46,9 @@ func OpenOffline(ctx context.Context, cfg config.Config, log *slog.Logger) (Offl
 
 // DatabasePath is the file of the store.
 func DatabasePath(cfg config.Config) string { return filepath.Join(cfg.Storage.Path, DatabaseName) }
+
+// MarkPath is the file of the store's mark, which stays where it is when the store is copied.
+func MarkPath(cfg config.Config) string { return filepath.Join(cfg.Secrets.KeyDir, highwater.FileName) }
 
 // openRecords opens a store that exists.
 func openRecords(ctx context.Context, cfg config.Config, log *slog.Logger) (kv.DB, *store.Store, error) {
@@ -77,8 +81,12 @@ func openOperate(ctx context.Context, cfg config.Config, db kv.DB, records *stor
 	if err != nil {
 		return nil, fmt.Errorf("assertion.key_file: %w", err)
 	}
+	var mark *highwater.Mark
+	if cfg.Storage.Type != "memory" {
+		mark = &highwater.Mark{DB: db, File: MarkPath(cfg), Log: log}
+	}
 	return &operate.Service{
-		DB: db, Records: records, Secrets: keyring, Master: master,
+		DB: db, Mark: mark, Records: records, Secrets: keyring, Master: master,
 		Shared: shared, Published: gatekey.NewPublished(keyring, cfg.Assertion.JWKSFile), Bootstrap: openBootstrap(cfg, records, now, log),
 		Lifetimes: map[secret.Kind]time.Duration{
 			secret.Access: max(cfg.JWT.AccessExpiry, cfg.JWT.MachineMax), secret.Refresh: cfg.JWT.RefreshExpiry,

@@ -57,7 +57,7 @@ func (a *Service) build(c config.Config) (*plane, error) {
 		HostAllowed: p.gate.HostAllowed, Now: a.now, Log: a.log,
 		Renewed: func(provider string, outcome login.Renewal) { a.metrics.Renewed(provider, string(outcome)) },
 	}
-	administration := &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, Now: a.now, Log: a.log}
+	administration := &keys.Service{Store: a.records, Issuer: a.issuer, MachineMax: c.JWT.MachineMax, MaxClients: c.Security.MaxClients, Now: a.now, Log: a.log}
 	if c.Providers.UserPassword {
 		administration.NewAccount = a.passwords.NewAccount
 	}

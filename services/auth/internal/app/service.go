@@ -57,6 +57,7 @@ type Service struct {
 	records    *store.Store
 	secrets    *secret.Keyring
 	operate    *operate.Service
+	marking    bool // the mark of the store can be raised
 	bootstrap  *bootstrap.Service
 	codec      *token.Codec
 	challenges challenge.Service
@@ -112,6 +113,9 @@ func (a *Service) open(ctx context.Context) error {
 		return err
 	}
 	a.secrets, a.bootstrap = a.operate.Secrets, a.operate.Bootstrap
+	if err := a.markStart(ctx); err != nil {
+		return err
+	}
 	if err := a.operate.Published.Sync(); err != nil { // before nodes are told that we are ready
 		return fmt.Errorf("assertion.jwks_file: %w", err)
 	}
@@ -221,6 +225,9 @@ func (a *Service) Run(ctx context.Context, servers ...*serve.Server) error {
 	background.Go(func() { a.operate.Shared.Run(ctx) })
 	background.Go(func() { a.operate.Published.Run(ctx, a.log) })
 	background.Go(func() { a.saveUses(ctx) })
+	if a.marking {
+		background.Go(func() { a.operate.Mark.Run(ctx) })
+	}
 	background.Go(func() { a.keepAudit(ctx) })
 	var copying sync.WaitGroup
 	copyCtx, endCopy := context.WithCancel(context.WithoutCancel(ctx)) // what is written at the stop is copied, too

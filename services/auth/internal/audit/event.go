@@ -37,7 +37,8 @@ const (
 	BootstrapReopened  Action = "bootstrap.reopened"
 	StoreBackedUp      Action = "store.backed_up"
 	StoreRestored      Action = "store.restored"
-	Cut                Action = "audit.cut" // the oldest records were deleted; Count says how many
+	StorePutBack       Action = "store.put_back" // a start found an old copy of it
+	Cut                Action = "audit.cut"      // the oldest records were deleted; Count says how many
 )
 
 // Who acts when no key does.

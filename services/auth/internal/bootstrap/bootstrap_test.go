@@ -203,6 +203,35 @@ func TestCheck_BruteForce(t *testing.T) {
 	peer("mallory", secret, bootstrap.ErrLimited)
 }
 
+// Attack: ten thousand guesses of one peer, one every tenth of a second. No more than five a minute are looked at, and a
+// right one among the others is refused, too.
+func TestCheck_TenThousandGuesses(t *testing.T) {
+	f := fresh(t, nil)
+	secret := f.ensure(t).Secret
+	const guesses = 10_000
+	looked := 0
+	for n := range guesses {
+		presented := fmt.Sprintf("%024d", n)
+		if n == guesses/2 {
+			presented = secret // in a minute whose five are used up
+		}
+		switch err := f.Check(t.Context(), "mallory", presented); {
+		case errors.Is(err, bootstrap.ErrWrong):
+			looked++
+		case !errors.Is(err, bootstrap.ErrLimited):
+			t.Fatalf("guess %d: %v", n, err)
+		}
+		*f.now = f.now.Add(100 * time.Millisecond)
+	}
+	minutes := guesses/600 + 1
+	if looked > 5*minutes || looked < minutes {
+		t.Errorf("%d guesses in %d minutes were looked at, want at most five a minute", looked, minutes)
+	}
+	if err := f.Check(t.Context(), "alice", secret); err != nil {
+		t.Errorf("somebody else afterwards: %v", err)
+	}
+}
+
 // All at once is no way around the limit.
 func TestCheck_ParallelBruteForce(t *testing.T) {
 	f := fresh(t, nil)

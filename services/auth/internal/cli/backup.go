@@ -148,7 +148,7 @@ func (c *command) restore(ctx context.Context, file string, flags restoreFlags) 
 		return errors.Join(errors.New("mero-auth is running on this store: stop it first"), err)
 	}
 	done, err := operate.Restore{
-		Backup: file, Database: app.DatabasePath(cfg), Master: app.MasterSource(cfg), Force: flags.force, LostMaster: flags.lostMaster,
+		Backup: file, Database: app.DatabasePath(cfg), Mark: app.MarkPath(cfg), Master: app.MasterSource(cfg), Force: flags.force, LostMaster: flags.lostMaster,
 		Now: time.Now, Log: c.quietLogger(cfg.Log),
 	}.Run(ctx)
 	if err != nil {

@@ -109,7 +109,7 @@ func (c *command) root() *cobra.Command {
 		Long: `mero-auth logs wallets and passwords in, issues tokens for root and client keys, and answers the
 reverse proxy's question whether a request may reach the node (/auth/validate).
 
-Without a sub-command it serves. Settings come from a TOML file, then the environment (AUTH_JWT__ISSUER=…),
+Without a sub-command it serves. Settings come from a file (TOML or JSON), then the environment (AUTH_JWT__ISSUER=…),
 then flags; docs/configuration.md lists them all.`,
 		Example: `  mero-auth --config /etc/mero/auth.toml
   AUTH_STORAGE__PATH=/var/lib/mero/auth mero-auth
@@ -121,7 +121,7 @@ then flags; docs/configuration.md lists them all.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	flags := root.PersistentFlags()
-	flags.StringVarP(&c.flags.File, "config", "c", "", "configuration `file` (TOML)")
+	flags.StringVarP(&c.flags.File, "config", "c", "", "configuration `file` (TOML, or JSON if its name ends in .json)")
 	flags.CountVarP(&c.flags.Verbosity, "verbose", "v", "log at debug level")
 	root.AddCommand(
 		c.checkConfigCommand(),

@@ -70,6 +70,7 @@ func command(t *testing.T, env []string, args ...string) (code int, stdout, stde
 
 // service is a running `mero-auth serve`.
 type service struct {
+	env             []string // of its start
 	data, operators string
 	reload          chan os.Signal
 	stop            func() int // the exit code
@@ -103,7 +104,7 @@ func (s *service) text() string {
 // serve starts the service and waits until it says that it is up.
 func serve(t *testing.T, env []string, args ...string) *service {
 	t.Helper()
-	s := &service{reload: make(chan os.Signal), up: make(chan [2]string, 1)}
+	s := &service{env: env, reload: make(chan os.Signal), up: make(chan [2]string, 1)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	code, ended := 0, make(chan struct{})
 	go func() {

@@ -18,15 +18,30 @@ func TestKill9_RotationSoak(t *testing.T) { killRotations(t, uint64(time.Now().U
 
 func TestFlippedBytes_Soak(t *testing.T) { flipBytes(t, uint64(time.Now().UnixNano()), 50) }
 
+// lasting is MERO_SOAK, a duration such as 10m; one minute without it.
+func lasting(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("MERO_SOAK")
+	if text == "" {
+		return time.Minute
+	}
+	lasts, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("MERO_SOAK: %v", err)
+	}
+	return lasts
+}
+
+// TestRotationsUnderLoad_Soak goes on for MERO_SOAK, and fails under five hundred requests a second.
+func TestRotationsUnderLoad_Soak(t *testing.T) {
+	if rate := rotateUnderLoad(t, uint64(time.Now().UnixNano()), 16, lasting(t)); rate < 500 && !t.Failed() {
+		t.Errorf("%.0f requests a second, want 500: too few to show anything", rate)
+	}
+}
+
 // TestKill9_Soak repeats the crash test with other seeds for MERO_SOAK (a duration such as 10m, one minute without it).
 func TestKill9_Soak(t *testing.T) {
-	lasts := time.Minute
-	if text := os.Getenv("MERO_SOAK"); text != "" {
-		var err error
-		if lasts, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("MERO_SOAK: %v", err)
-		}
-	}
+	lasts := lasting(t)
 	binary := buildBinary(t)
 	runs, operations := 0, int64(0)
 	for started := time.Now(); time.Since(started) < lasts && !t.Failed(); runs++ {

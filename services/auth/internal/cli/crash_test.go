@@ -58,11 +58,13 @@ type worker struct {
 	counts   map[string]int
 }
 
-func newCrash(t *testing.T, binary string, seed uint64, workers int) *crash {
+func newCrash(t *testing.T, binary string, seed uint64, workers int, more ...string) *crash {
 	t.Helper()
 	c := &crash{binary: binary, random: rand.New(rand.NewPCG(seed, 0))}
 	c.env = environment(t, "AUTH_USER_PASSWORD__ARGON2_MEMORY_KIB=7168", "AUTH_USER_PASSWORD__ARGON2_ITERATIONS=1", "AUTH_JWT__REFRESH_GRACE=60",
-		"AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_RPM=1000000", "AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_BURST=1000000")
+		"AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_RPM=1000000", "AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_BURST=1000000",
+		"AUTH_SECURITY__MAX_CLIENTS_PER_ROOT=1000000")
+	c.env = with(c.env, more...)
 	c.start(t)
 	code, secret, stderr := command(t, c.env, "bootstrap", "show")
 	if code != 0 {

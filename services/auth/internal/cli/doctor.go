@@ -17,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
+	"github.com/calimero-network/mero-go/services/auth/internal/highwater"
 	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 	"github.com/calimero-network/mero-go/services/auth/internal/seal"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
@@ -106,6 +107,7 @@ func (c *command) examine(ctx context.Context) []finding {
 	e.directories()
 	e.masterKey()
 	e.assertionKeys()
+	e.putBack()
 	secrets := e.store(ctx, c)
 	e.clock(secrets)
 	e.trust()
@@ -165,6 +167,27 @@ func (e *examination) masterKey() {
 	}
 }
 
+// rememberPutBack is how long doctor speaks of an old copy of the store: the usual life of a session that it revived.
+const rememberPutBack = 30 * 24 * time.Hour
+
+func (e *examination) putBack() {
+	if e.cfg.Storage.Type != "bbolt" {
+		return
+	}
+	kept, err := highwater.Read(app.MarkPath(e.cfg))
+	switch {
+	case err != nil:
+		e.note("old copies", doubt, "%v: the next start makes it anew", err)
+	case kept.Count == 0:
+		e.note("old copies", doubt, "nothing was kept yet in %s: an old copy of the store that is put back before the next start goes unnoticed", app.MarkPath(e.cfg))
+	case !kept.PutBack.IsZero() && e.now.Sub(kept.PutBack) < rememberPutBack:
+		e.note("old copies", doubt, "an old copy of the store was put back, noticed %s: what was revoked before that is good again\n"+
+			"mero-auth secrets rotate --kind access,refresh --now, then revoke the keys again (docs/recipes.md, Restore a backup)", kept.PutBack.Format(time.RFC3339))
+	default:
+		e.note("old copies", healthy, "none was put back lately")
+	}
+}
+
 func (e *examination) assertionKeys() {
 	const check = "assertion key"
 	path := e.cfg.Assertion.KeyFile
@@ -219,6 +242,11 @@ func (e *examination) store(ctx context.Context, c *command) []operate.Key {
 		return nil
 	}
 	e.note("service", doubt, "is not running")
+	if offline.Mark != nil { // an unreadable file was noted before
+		if counts, err := offline.Mark.Counts(ctx); err == nil && counts.Behind() > 0 {
+			e.note("old copies", doubt, "the store is an old copy that was put back: what was revoked since it was made is good again, and the next start says what to do")
+		}
+	}
 	list := e.secrets(ctx, offline)
 	if err := offline.Close(); err != nil {
 		e.note("store", broken, "%v", err)

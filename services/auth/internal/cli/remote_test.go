@@ -123,6 +123,42 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// A session that the service has ended is forgotten, and whoever wanted that is told so without an error.
+func TestToken_RevokeWhatIsOver(t *testing.T) {
+	p, s := administrator(t)
+	for _, how := range []string{"session ended elsewhere", "secrets withdrawn"} {
+		if how == "session ended elsewhere" {
+			access := strings.TrimSpace(p.does(t, "token", "print"))
+			newPerson(t, s).types(t, access, "token", "revoke", "--token-file", "-")
+		} else {
+			p.does(t, "token", "login", "--user", "alice", "--password-file", p.file(t, "pw", "correct horse\n"))
+			succeed(t, s.env, "secrets", "rotate", "--kind", "access,refresh", "--now")
+		}
+		code, _, stderr := p.types(t, "", "token", "revoke")
+		if code != cli.ExitOK || !strings.Contains(stderr, "over already") {
+			t.Errorf("%s: exit code %d, %s", how, code, stderr)
+		}
+		if code, _, stderr := p.types(t, "", "token", "print"); code != cli.ExitError || !strings.Contains(stderr, "not logged in") {
+			t.Errorf("%s, afterwards: exit code %d, %s", how, code, stderr)
+		}
+	}
+	// What is no token at all is no session that was over.
+	if code, _, _ := p.types(t, "nonsense", "token", "revoke", "--token-file", "-"); code != cli.ExitError {
+		t.Errorf("a mistyped token: exit code %d", code)
+	}
+}
+
+// Tokens of an access secret that was withdrawn are refreshed by the commands themselves.
+func TestToken_AccessSecretWithdrawn(t *testing.T) {
+	p, s := administrator(t)
+	before := p.does(t, "token", "print")
+	succeed(t, s.env, "secrets", "rotate", "--kind", "access", "--now")
+	p.does(t, "keys", "list")
+	if after := p.does(t, "token", "print"); after == before {
+		t.Error("the withdrawn token is still in use")
+	}
+}
+
 func TestToken_LoginRefused(t *testing.T) {
 	p, s := administrator(t)
 	other := newPerson(t, s)

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,15 +19,48 @@ import (
 
 // limited is a process with its own limits, whose log may hold what it likes.
 type limited struct {
-	cmd   *exec.Cmd
-	data  string
-	ended chan error
+	cmd             *exec.Cmd
+	data, operators string
+	ended           chan error
+
+	mu  sync.Mutex
+	log []string
+}
+
+// logged returns the lines of the log so far that hold a text.
+func (p *limited) logged(text string) (lines []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.log {
+		if strings.Contains(line, text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// finish stops the process and waits for it.
+func (p *limited) finish(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.ended; err != nil {
+		t.Errorf("stop: %v", err)
+	}
 }
 
 func startLimited(t *testing.T, env []string, name string, args ...string) *limited {
 	t.Helper()
+	return startLimitedAs(t, nil, env, name, args...)
+}
+
+// startLimitedAs is startLimited as another user.
+func startLimitedAs(t *testing.T, as *syscall.Credential, env []string, name string, args ...string) *limited {
+	t.Helper()
 	p := &limited{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), name, args...), ended: make(chan error, 1)}
 	p.cmd.Env = env
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()
@@ -33,16 +68,20 @@ func startLimited(t *testing.T, env []string, name string, args ...string) *limi
 	if err != nil {
 		t.Fatal(err)
 	}
-	up, read := make(chan string, 1), make(chan struct{})
+	up, read := make(chan [2]string, 1), make(chan struct{})
 	go func() {
 		defer close(read)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			var line struct {
 				Message string `json:"msg"`
 				Data    string `json:"listen_addr"`
+				Admin   string `json:"admin_addr"`
 			}
+			p.mu.Lock()
+			p.log = append(p.log, lines.Text())
+			p.mu.Unlock()
 			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "mero-auth is up" {
-				up <- line.Data
+				up <- [2]string{line.Data, line.Admin}
 			}
 		}
 	}()
@@ -55,7 +94,8 @@ func startLimited(t *testing.T, env []string, name string, args ...string) *limi
 		<-read
 	})
 	select {
-	case p.data = <-up:
+	case addresses := <-up:
+		p.data, p.operators = addresses[0], addresses[1]
 	case <-read:
 		t.Fatal("the service did not start")
 	}

@@ -315,20 +315,32 @@ func (c *command) tokenRevoke(r *remote) *cobra.Command {
 				return err
 			}
 			err = cl.Call(cmd.Context(), http.MethodPost, "/admin/revoke", map[string]any{}, nil)
-			if refused, is := errors.AsType[*client.Error](err); is && refused.Reason == identity.TokenRevoked {
-				err = nil // it is over already
-			}
-			if err != nil {
+			over := overAlready(err)
+			if err != nil && !over {
 				return err
 			}
 			if err := cl.Forget(); err != nil {
 				return err
 			}
 			if r.json {
-				return c.printJSON(map[string]bool{"revoked": true})
+				return c.printJSON(map[string]bool{"revoked": true, "was_over": over})
+			}
+			if over {
+				c.tell("the session was over already and is forgotten")
+				return nil
 			}
 			c.tell("the session has ended")
 			return nil
 		},
 	}
+}
+
+// overAlready reports whether a revocation was refused because there is nothing left to revoke. A token that was given from
+// outside and is not known at all is more likely a mistake.
+func overAlready(err error) bool {
+	if errors.Is(err, client.ErrEnded) {
+		return true
+	}
+	refused, is := errors.AsType[*client.Error](err)
+	return is && (refused.Reason == identity.TokenRevoked || refused.Reason == identity.TokenExpired)
 }

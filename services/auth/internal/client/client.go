@@ -1,8 +1,9 @@
 // Package client calls the HTTP interface of a mero-auth service, for the commands of mero-auth.
 //
-// A call presents the access token of a [Session]. When the service says that it has expired, the session is refreshed
-// once, under the lock of its file, and the call is repeated: two commands that run at the same time never present one
-// refresh token twice, which the service would take for theft.
+// A call presents the access token of a [Session]. When the service says that it has expired, or that it knows it no
+// longer (its signing secret was withdrawn), the session is refreshed once, under the lock of its file, and the call is
+// repeated: two commands that run at the same time never present one refresh token twice, which the service would take
+// for theft.
 package client
 
 import (
@@ -29,6 +30,9 @@ const maxAnswer = 64 << 20
 // ErrNoSession says that a call needs a token and there is none.
 var ErrNoSession = errors.New("not logged in; run `mero-auth token login` or set MERO_AUTH_TOKEN")
 
+// ErrEnded says that the stored session cannot be refreshed any more.
+var ErrEnded = errors.New("the session has ended")
+
 // Error is a refusal by the service.
 type Error struct {
 	Status     int
@@ -47,6 +51,12 @@ func (e *Error) Error() string {
 		text += "; try again in " + e.RetryAfter + " s"
 	}
 	return text
+}
+
+// refreshable reports whether a successor of the access token may be what helps. A secret that was withdrawn at once
+// makes its tokens invalid, not expired, and the refresh token beside them is still good.
+func (e *Error) refreshable() bool {
+	return e.Reason == identity.TokenExpired || e.Reason == identity.InvalidToken
 }
 
 // Client calls one service.
@@ -99,7 +109,7 @@ func (c *Client) Call(ctx context.Context, method, path string, body, out any) e
 		return ErrNoSession
 	}
 	_, err := c.send(ctx, method, path, c.session.Access, body, out)
-	if refused, is := errors.AsType[*Error](err); is && refused.Reason == identity.TokenExpired && c.file != nil {
+	if refused, is := errors.AsType[*Error](err); is && refused.refreshable() && c.file != nil {
 		if err := c.refresh(ctx); err != nil {
 			return err
 		}
@@ -149,12 +159,12 @@ func (c *Client) refresh(ctx context.Context) error {
 			return stored, nil
 		}
 		if stored.Refresh == "" {
-			return stored, fmt.Errorf("the session has ended; run `mero-auth token login --server %s`", c.base)
+			return stored, fmt.Errorf("%w; run `mero-auth token login --server %s`", ErrEnded, c.base)
 		}
 		var next Pair
 		if _, err := c.send(ctx, http.MethodPost, "/auth/refresh", "", Pair(stored), &next); err != nil {
 			if refused, is := errors.AsType[*Error](err); is && refused.Status == http.StatusUnauthorized {
-				return stored, fmt.Errorf("the session has ended (%w); run `mero-auth token login --server %s`", err, c.base)
+				return stored, fmt.Errorf("%w (%w); run `mero-auth token login --server %s`", ErrEnded, err, c.base)
 			}
 			return stored, err
 		}

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type upstream struct {
 	mu        sync.Mutex
 	access    string
 	refresh   string
+	reason    string // of the refusal of other access tokens, token_expired if empty
 	refreshes int
 	seen      []string // Authorization headers
 }
@@ -55,9 +57,9 @@ func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = w.Write([]byte(`{"data":null,"error":"too many attempts"}`))
 	case r.Header.Get("Authorization") != "Bearer "+u.access:
-		w.Header().Set("X-Auth-Error", "token_expired")
+		w.Header().Set("X-Auth-Error", cmp.Or(u.reason, "token_expired"))
 		w.WriteHeader(http.StatusUnauthorized)
-		_, _ = w.Write([]byte(`{"data":null,"error":"token has expired"}`))
+		_, _ = w.Write([]byte(`{"data":null,"error":"this token is not good"}`))
 	default:
 		u.seen = append(u.seen, r.URL.Path)
 		_, _ = w.Write([]byte(`{"data":{"hello":"world"},"error":null}`))
@@ -97,6 +99,22 @@ func TestCall_RefreshesOnceAndKeepsTheSuccessor(t *testing.T) {
 	}
 	if dir, err := os.Stat(filepath.Dir(file.Path)); err != nil || dir.Mode().Perm() != 0o700 {
 		t.Errorf("directory %v, %v, want 0700", dir.Mode(), err)
+	}
+}
+
+// After `secrets rotate --kind access --now` the access token is unknown and the refresh token good. What a successor does
+// not help with is not repeated: one refresh a call.
+func TestCall_ReasonsToRefresh(t *testing.T) {
+	for reason, refreshes := range map[string]int{"invalid_token": 1, "token_expired": 1, "token_revoked": 0, "missing_token": 0, "permission_denied": 0} {
+		u, file := newUpstream(t), sessionFile(t)
+		u.reason = reason
+		if err := connect(t, u.URL, "", file).Keep(client.Pair{Access: "withdrawn", Refresh: "refresh-1"}); err != nil {
+			t.Fatal(err)
+		}
+		err := connect(t, u.URL, "", file).Call(t.Context(), http.MethodGet, "/admin/keys", nil, nil)
+		if u.refreshes != refreshes || (err == nil) != (refreshes == 1) {
+			t.Errorf("%s: %d refreshes, %v; want %d", reason, u.refreshes, err, refreshes)
+		}
 	}
 }
 
@@ -148,7 +166,7 @@ func TestCall_Refusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = connect(t, u.URL, "", file).Call(t.Context(), http.MethodGet, "/x", nil, nil)
-	if err == nil || !strings.Contains(err.Error(), "token login") {
+	if !errors.Is(err, client.ErrEnded) || !strings.Contains(err.Error(), "token login") {
 		t.Errorf("an ended session: %v", err)
 	}
 	if stored, err := file.Session(u.URL); err != nil || stored.Refresh != "stolen" {

@@ -121,9 +121,12 @@ type CORS struct {
 
 // Security configures limits and headers.
 type Security struct {
-	MaxBodySize int64     `koanf:"max_body_size"` // bytes
-	RateLimit   RateLimit `koanf:"rate_limit"`
-	Headers     Headers   `koanf:"headers"`
+	MaxBodySize         int64     `koanf:"max_body_size"`         // bytes
+	MaxConnections      int       `koanf:"max_connections"`       // of the data plane
+	MaxAdminConnections int       `koanf:"max_admin_connections"` // of the operators' listener
+	MaxClients          int       `koanf:"max_clients_per_root"`  // live client keys
+	RateLimit           RateLimit `koanf:"rate_limit"`
+	Headers             Headers   `koanf:"headers"`
 }
 
 // RateLimit bounds logins per client address.

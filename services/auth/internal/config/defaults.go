@@ -34,8 +34,8 @@ func Defaults() Config {
 		},
 		Assertion: Assertion{Algorithm: "hmac", TTL: time.Minute, Bind: "request"},
 		Security: Security{
-			MaxBodySize: 1 << 20,
-			RateLimit:   RateLimit{RPM: 50, Burst: 5},
+			MaxBodySize: 1 << 20, MaxConnections: 10_000, MaxAdminConnections: 100, MaxClients: 1000,
+			RateLimit: RateLimit{RPM: 50, Burst: 5},
 			Headers: Headers{
 				Enabled:               true,
 				HSTSMaxAge:            365 * 24 * 60 * 60,

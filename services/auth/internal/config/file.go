@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -44,13 +45,23 @@ func (l *loader) broken(from origin, message string) {
 	l.problem(Problem{Message: message, at: from})
 }
 
+// parseFile reads a file as JSON when its name says so, and otherwise as TOML.
 func (l *loader) parseFile(name string, data []byte) {
-	tree, err := toml.Parser().Unmarshal(data)
-	if err != nil {
-		l.broken(syntaxOrigin(name, err), syntaxMessage(data, err))
-		return
+	w := fileWalk{loader: l, name: name, values: layer{}}
+	var tree map[string]any
+	var err error
+	if strings.EqualFold(filepath.Ext(name), ".json") {
+		if tree, w.lines, err = jsonTree(data); err != nil {
+			l.broken(syntaxOrigin(name, err), "this is not JSON for settings: "+err.Error())
+			return
+		}
+	} else {
+		if tree, err = toml.Parser().Unmarshal(data); err != nil {
+			l.broken(syntaxOrigin(name, err), syntaxMessage(data, err))
+			return
+		}
+		w.lines = keyLines(data)
 	}
-	w := fileWalk{loader: l, name: name, lines: keyLines(data), values: layer{}}
 	w.table("", tree)
 	w.nameAllProviders(tree)
 	l.apply(w.values)
@@ -73,7 +84,7 @@ func syntaxOrigin(name string, err error) origin {
 // syntaxMessage uses the short text of the parser's error: the long one quotes the file, which may hold secrets.
 func syntaxMessage(data []byte, err error) string {
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-		return "this is JSON: write the configuration in TOML"
+		return "this is JSON: give the file a name that ends in .json, or write it in TOML"
 	}
 	return "this is not TOML: " + strings.TrimPrefix(err.Error(), "toml: ")
 }

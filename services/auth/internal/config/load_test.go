@@ -92,8 +92,8 @@ func TestLoad_Defaults(t *testing.T) {
 		},
 		Assertion: config.Assertion{Algorithm: "hmac", KeyFile: "data/auth.key/assertion.keys", TTL: time.Minute, Bind: "request"},
 		Security: config.Security{
-			MaxBodySize: 1048576,
-			RateLimit:   config.RateLimit{RPM: 50, Burst: 5},
+			MaxBodySize: 1048576, MaxConnections: 10000, MaxAdminConnections: 100, MaxClients: 1000,
+			RateLimit: config.RateLimit{RPM: 50, Burst: 5},
 			Headers: config.Headers{
 				Enabled: true, HSTSMaxAge: 31536000, HSTSIncludeSubdomains: true, FrameOptions: "DENY", ContentTypeOptions: true,
 				ReferrerPolicy: "strict-origin-when-cross-origin", CSP: config.CSP{Enabled: true},
@@ -284,7 +284,7 @@ func TestLoad_BrokenTOML(t *testing.T) {
 		{"no value", "[jwt]\nissuer = \n", "(auth.toml:2:10): this is not TOML: "},
 		{"stray bracket", "listen_addr = \"127.0.0.1:1\"\n[jwt\n", "(auth.toml:2:5): this is not TOML: "},
 		{"key twice", "[jwt]\nissuer = \"a\"\nissuer = \"b\"\n", "(auth.toml:3:1): this is not TOML: "},
-		{"JSON", `{"listen_addr": "127.0.0.1:1"}`, "(auth.toml:1:1): this is JSON: write the configuration in TOML"},
+		{"JSON", `{"listen_addr": "127.0.0.1:1"}`, "(auth.toml:1:1): this is JSON: give the file a name that ends in .json, or write it in TOML"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

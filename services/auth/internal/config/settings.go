@@ -86,6 +86,9 @@ var settings = []setting{
 	{name: "cors.vary_header", idle: idleCORS},
 
 	{name: "security.max_body_size", live: true, meaning: "Longest request body, in bytes.", min: 1024, max: 64 << 20},
+	{name: "security.max_connections", meaning: "How many connections the data plane has open at once. Further ones wait until one is closed; slow and idle ones are closed after 5 and 75 seconds.", min: 16, max: 1_000_000},
+	{name: "security.max_admin_connections", meaning: "The same for `admin_addr`.", min: 4, max: 1_000_000},
+	{name: "security.max_clients_per_root", live: true, meaning: "How many client keys of one root key may be alive: neither revoked nor expired. Beyond it `POST /admin/client-key` is 409.", min: 1, max: 1_000_000},
 	{name: "security.rate_limit.rate_limit_rpm", live: true, meaning: "How many logins a minute come from one client address (IPv6: one /64), how many challenges, and how many refreshes that fail. One account gets a fifth of it from one address. Above it the answer is 429 with `Retry-After`. 0 switches all limits off. The gate has none.", max: 1_000_000},
 	{name: "security.rate_limit.rate_limit_burst", live: true, meaning: "How many of each may come at once.", min: 1, max: 1_000_000},
 	{name: "security.headers.enabled", live: true, meaning: "Sends the security headers below."},

@@ -162,5 +162,5 @@ func (c Client) post(ctx context.Context, path string, in any, timeout time.Dura
 	if err = errors.Join(err, res.Body.Close()); err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	return nil, fmt.Errorf("mero-auth: %s", strings.TrimSpace(string(body)))
+	return nil, errors.New(strings.TrimSpace(string(body)))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/assertion"
+	"github.com/calimero-network/mero-go/services/auth/internal/owner"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
 )
 
@@ -89,7 +90,7 @@ func (p *Published) Sync() error {
 		err = os.MkdirAll(filepath.Dir(p.path), 0o750)
 	}
 	if err == nil {
-		err = writeFile(p.path, text, 0o644)
+		err = owner.Replace(p.path, text, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("write the published keys: %w", err)

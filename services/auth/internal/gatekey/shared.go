@@ -271,28 +271,7 @@ func (s *Shared) writePlan(p plan) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(s.planPath(), text, 0o640)
-}
-
-// writeFile replaces a file in one step.
-func writeFile(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), owner.Adopt(f), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return owner.Replace(s.planPath(), text, 0o640)
 }
 
 // State says what a key is used for.

@@ -97,7 +97,7 @@ func (s *server) listKeys(c echo.Context, t store.KeyType) error {
 type createRootBody struct {
 	PublicKey    *string         `json:"public_key" doc:"required; what people recognise the identity by"`
 	AuthMethod   *string         `json:"auth_method" doc:"required; name of the provider"`
-	ProviderData json.RawMessage `json:"provider_data" doc:"required; a proof of possession as in POST /auth/token, or the account: account_id, or username and password"`
+	ProviderData json.RawMessage `json:"provider_data" schema:"object" doc:"required; a proof of possession as in POST /auth/token, or the account: account_id, or username and password"`
 	TargetURL    *string         `json:"target_node_url" doc:"the only node that the key may be used at"`
 	Name         *string         `json:"name" doc:"for people"`
 	Permissions  []string        `json:"permissions" doc:"permissions of the key, admin if absent; none beyond the own"`

@@ -329,6 +329,9 @@ func TestAccessLog(t *testing.T) {
 	before := len(a.log.lines(t, "request"))
 	secrets := []string{pair.Access, pair.Refresh, client.Access, client.Refresh, a.password, "query-secret", "path-secret", "header-secret", "body-secret"}
 	id := parse(t, client.Access).Sub
+	wrong := a.loginBody("alice")
+	wrong["provider_data"] = map[string]string{"username": "alice", "password": "body-secret"}
+	causes := map[int]string{6: "authentication failed: wrong user name or password", 7: "Access token still valid"} // by request
 	requests := []struct {
 		method, path, token string
 		body                any
@@ -337,14 +340,15 @@ func TestAccessLog(t *testing.T) {
 		reason, key         string
 	}{
 		{"GET", "/auth/health?token=query-secret", "", nil, "/auth/health", 200, "", ""},
-		{"GET", "/path-secret/x", "", nil, "none", 404, "", ""},
-		{"DELETE", "/admin/keys/path-secret", pair.Access, nil, "/admin/keys/{key_id}", 404, "", parse(t, pair.Access).Sub},
+		{"GET", "/path-secret/x", "", nil, "none", 404, "not_found", ""},
+		{"DELETE", "/admin/keys/path-secret", pair.Access, nil, "/admin/keys/{key_id}", 404, "not_found", parse(t, pair.Access).Sub},
 		{"GET", "/admin/keys?x=query-secret", client.Access, nil, "/admin/keys", 403, "permission_denied", id},
 		{"GET", "/admin/keys", "header-secret", nil, "/admin/keys", 401, "invalid_token", ""},
-		{"POST", "/auth/token", "", `{"auth_method":"body-secret","x":`, "/auth/token", 400, "", ""},
-		{"POST", "/auth/refresh", "", map[string]string{"access_token": pair.Access, "refresh_token": pair.Refresh}, "/auth/refresh", 401, "", ""},
-		{"PATCH", "/auth/token", "", nil, "none", 405, "", ""},
-		{"OPTIONS", "/auth/token", "", nil, "none", 405, "", ""},
+		{"POST", "/auth/token", "", `{"auth_method":"body-secret","x":`, "/auth/token", 400, "invalid", ""},
+		{"POST", "/auth/token", "", wrong, "/auth/token", 401, "unauthenticated", ""},
+		{"POST", "/auth/refresh", "", map[string]string{"access_token": pair.Access, "refresh_token": pair.Refresh}, "/auth/refresh", 401, "unauthenticated", ""},
+		{"PATCH", "/auth/token", "", nil, "none", 405, "method_not_allowed", ""},
+		{"OPTIONS", "/auth/token", "", nil, "none", 405, "method_not_allowed", ""},
 	}
 	for _, r := range requests {
 		a.call(t, r.method, r.path, r.token, r.body)
@@ -358,6 +362,12 @@ func TestAccessLog(t *testing.T) {
 		key, _ := line["key_id"].(string)
 		if line["method"] != r.method || line["route"] != r.route || line["status"] != r.status || line["reason"] != r.reason || key != r.key {
 			t.Errorf("%s %s: %v", r.method, r.path, line)
+		}
+		if want := causes[i]; want != "" && line["cause"] != want {
+			t.Errorf("%s %s: the log does not say why: %v, want %q", r.method, r.path, line, want)
+		}
+		if line["cause"] != nil && r.status == 400 {
+			t.Errorf("%s %s: a text that may quote the request: %v", r.method, r.path, line)
 		}
 		if line["request_id"] == "" || line["duration"] == nil {
 			t.Errorf("%s %s: %v", r.method, r.path, line)

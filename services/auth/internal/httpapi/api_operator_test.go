@@ -37,8 +37,8 @@ func TestOperatorListener(t *testing.T) {
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} { // read-only until requests are signed
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
-			if w := get(method, path); w.Code != 405 {
-				t.Errorf("%s %s: %d, want 405", method, path, w.Code)
+			if w := get(method, path); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" || w.Body.String() != `{"data":null,"error":"method not allowed"}`+"\n" {
+				t.Errorf("%s %s: %d %v %s, want 405 in the envelope", method, path, w.Code, w.Header(), w.Body)
 			}
 		}
 		if w := get("HEAD", path); w.Code != 200 {
@@ -46,8 +46,8 @@ func TestOperatorListener(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/", "/admin/keys", "/auth/token", "/debug/pprof/"} {
-		if w := get("GET", path); w.Code != 404 {
-			t.Errorf("GET %s: %d, want 404", path, w.Code)
+		if w := get("GET", path); w.Code != 404 || w.Header().Get("Content-Type") != "application/json" || w.Body.String() != `{"data":null,"error":"no such route"}`+"\n" {
+			t.Errorf("GET %s: %d %s, want 404 in the envelope", path, w.Code, w.Body)
 		}
 	}
 }

@@ -274,10 +274,14 @@ func TestKeyLists_Pages(t *testing.T) {
 	if l := get("?limit=7"); l.Next != nil || len(l.Data) != 7 {
 		t.Errorf("a page that just fits: %d, %v", len(l.Data), l.Next)
 	}
+	if r := a.call(t, "GET", "/admin/keys?limt=1", admin, nil); !strings.Contains(r.message(t, "a mistyped parameter"), `"limt"`) {
+		t.Errorf("a mistyped parameter is not named: %s", r.body)
+	}
 	for _, path := range []string{"/admin/keys/clients", "/admin/keys", "/admin/keys/" + parse(t, admin).Sub + "/sessions"} {
 		for _, bad := range []string{
 			"limit=0", "limit=-1", "limit=1001", "limit=x", "limit=", "limit=1&limit=2", "limit=99999999999999999999", "cursor=a:b", "cursor=%00",
 			"cursor=a&cursor=b", "limit=%zz", "cursor=" + strings.Repeat("x", 200),
+			"since=1", "limit=1&form=1", "Limit=1", "=1",
 		} {
 			if r := a.call(t, "GET", path+"?"+bad, admin, nil); r.status != 400 || r.message(t, bad) == "" {
 				t.Errorf("%s?%s: %d %s", path, bad, r.status, r.body)

@@ -406,3 +406,46 @@ func TestEthereumLogin_RecordedSignature(t *testing.T) {
 		}
 	}
 }
+
+// What carries tokens is not kept on its way (RFC 6749 section 5.1), nor is what holds only for the moment; documents that
+// never change between requests may be.
+func TestCacheControl(t *testing.T) {
+	a := startAPI(t)
+	pair := a.logIn(t, "alice")
+	for _, r := range []struct {
+		method, path, token string
+		body                any
+		status              int
+		want                string
+	}{
+		{"POST", "/auth/token", "", a.loginBody("alice"), 200, "no-store"},
+		{"GET", "/auth/challenge", "", nil, 200, "no-store"},
+		{"POST", "/admin/client-key", pair.Access, map[string]any{"permissions": []string{"context:list"}}, 200, "no-store"},
+		{"GET", "/admin/keys", pair.Access, nil, 200, "no-store"},
+		{"GET", "/auth/providers", "", nil, 200, "no-store"},
+		{"GET", "/auth/health", "", nil, 200, "no-store"},
+		{"GET", "/auth/login", "", nil, 200, "no-store"},
+		{"GET", "/auth/callback?token=x", "", nil, 302, "no-store"},
+		{"GET", "/nothing", "", nil, 404, "no-store"},
+		{"GET", "/auth/openapi.json", "", nil, 200, "public, max-age=300"},
+	} {
+		got := a.call(t, r.method, r.path, r.token, r.body)
+		if got.status != r.status || len(got.header.Values("Cache-Control")) != 1 || got.header.Get("Cache-Control") != r.want {
+			t.Errorf("%s %s: %d, Cache-Control %q, want %q", r.method, r.path, got.status, got.header.Values("Cache-Control"), r.want)
+		}
+	}
+	a.advance(2 * time.Hour)
+	if got := a.refresh(t, pair); got.status != 200 || got.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("POST /auth/refresh: %d, Cache-Control %q, want no-store", got.status, got.header.Get("Cache-Control"))
+	}
+}
+
+// The addresses of the login's pages stay with the browser: their query belongs to a login.
+func TestLoginPages_NoReferrer(t *testing.T) {
+	a := startAPI(t, func(o *apiOptions) { o.headers.ReferrerPolicy = "strict-origin-when-cross-origin" })
+	for path, want := range map[string]string{"/auth/login?x=1": "no-referrer", "/auth/callback?x=1": "no-referrer", "/auth/health": "strict-origin-when-cross-origin"} {
+		if got := a.call(t, "GET", path, "", nil).header.Values("Referrer-Policy"); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: Referrer-Policy %q, want %q", path, got, want)
+		}
+	}
+}

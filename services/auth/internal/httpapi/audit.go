@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"net/url"
 	"strconv"
 	"time"
 
@@ -23,7 +22,7 @@ type auditBody struct {
 // auditPage answers GET /admin/audit?since&limit&cursor: events from a time on, or after a cursor, oldest first;
 // without either the newest. The cursor of an answer continues it, also later, when there is more.
 func (s *server) auditPage(c echo.Context) error {
-	query, err := auditQuery(c.Request().URL.RawQuery)
+	query, err := auditQuery(c)
 	if err != nil {
 		return err
 	}
@@ -31,32 +30,27 @@ func (s *server) auditPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("Cache-Control", "no-store")
 	return ok(c, auditBody{page.Events, strconv.FormatUint(page.Next, 10), page.More})
 }
 
-func auditQuery(raw string) (audit.Query, error) {
+func auditQuery(c echo.Context) (audit.Query, error) {
 	q := audit.Query{Limit: usualEvents}
-	values, err := url.ParseQuery(raw)
+	query, err := parameters(c, "since", "limit", "cursor")
 	if err != nil {
-		return q, fault.New(fault.Invalid, "the query is malformed")
+		return q, err
 	}
-	for name, texts := range values {
-		if len(texts) > 1 {
-			return q, fault.New(fault.Invalid, "a parameter is there twice")
-		}
+	for name := range query {
+		text := query.Get(name)
 		switch name {
 		case "since":
-			q.Since, err = instant(texts[0])
+			q.Since, err = instant(text)
 		case "limit":
-			q.Limit, err = strconv.Atoi(texts[0])
+			q.Limit, err = strconv.Atoi(text)
 			if err == nil && (q.Limit < 1 || q.Limit > audit.MaxLimit) {
 				err = strconv.ErrRange
 			}
 		case "cursor":
-			q.After, err = strconv.ParseUint(texts[0], 10, 63)
-		default:
-			return q, fault.New(fault.Invalid, "the parameters are since, limit and cursor")
+			q.After, err = strconv.ParseUint(text, 10, 63)
 		}
 		if err != nil {
 			return q, fault.Wrap(err, fault.Invalid, "since must be Unix seconds or a time like 2026-01-31T12:00:00Z, limit a number from 1 to "+

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -69,6 +70,7 @@ func (s *server) fail(err error, c echo.Context) {
 	if errors.Is(err, errSlowBody) {
 		status = http.StatusRequestTimeout
 	}
+	c.Set(refusalKey, err)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		c.Response().Status = statusClientGone
 		return
@@ -78,7 +80,7 @@ func (s *server) fail(err error, c echo.Context) {
 	if status >= http.StatusInternalServerError && status != http.StatusNotImplemented {
 		level = slog.LevelError
 	}
-	s.Log.Log(ctx, level, "request refused", "status", status, "reason", fault.ReasonOf(err), "error", err.Error())
+	s.Log.Log(ctx, level, "request refused", "status", status, "reason", reason(err), "error", err.Error())
 	h := c.Response().Header()
 	writeReason(h, status, err)
 	body := envelope{Error: &message}
@@ -88,6 +90,24 @@ func (s *server) fail(err error, c echo.Context) {
 	if err := c.JSON(status, body); err != nil {
 		s.Log.DebugContext(ctx, "the answer could not be written", "error", err)
 	}
+}
+
+// refusalKey is where fail leaves the error for the request's line in the log.
+const refusalKey = "refusal"
+
+// reason is why a request was refused, in one stable word: what the client is told, else the class. "" for nil.
+func reason(err error) string {
+	return cmp.Or(fault.ReasonOf(err), string(fault.CodeOf(err)))
+}
+
+// cause is the text of a refusal that was decided by what we know, for the log; "" for others. Those that tell what is
+// wrong with the request itself may quote it.
+func cause(err error) string {
+	switch fault.CodeOf(err) {
+	case fault.Unauthenticated, fault.Forbidden, fault.Conflict, fault.Gone, fault.RateLimited, fault.Unavailable:
+		return fault.MessageOf(err)
+	}
+	return ""
 }
 
 // detailed is a refusal with data beside the error text, for clients that read a status there.
@@ -113,12 +133,12 @@ func routingFault(e *echo.HTTPError) error {
 // writeReason sets the headers that tell a machine why: X-Auth-Error, WWW-Authenticate (RFC 6750 section 3) on
 // 401, Retry-After where known and always on 429 and 503.
 func writeReason(h http.Header, status int, err error) {
-	reason := fault.ReasonOf(err)
-	if reason != "" {
-		h.Set(identity.HeaderError, reason)
+	word := fault.ReasonOf(err)
+	if word != "" {
+		h.Set(identity.HeaderError, word)
 	}
 	if status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", bearerChallenge(reason))
+		h.Set("WWW-Authenticate", bearerChallenge(word))
 	}
 	after := fault.RetryAfterOf(err)
 	if after <= 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/authtest"
+	"github.com/calimero-network/mero-go/services/auth/internal/config"
 )
 
 // Faults by their number in the list of docs/testing.md, against the whole service. The list names the others.
@@ -58,6 +59,54 @@ func TestClockJumpsAndReturns(t *testing.T) {
 				t.Errorf("the log holds %s", lines[0])
 			}
 		})
+	}
+}
+
+// 11: the clock stands still. Challenges are used once, refreshes repeat within the grace, limits let the burst through and
+// hold, and all of it goes on when the clock does.
+func TestClockFrozen(t *testing.T) {
+	s := startSite(t, func(c *config.Config) { c.Security.RateLimit = config.RateLimit{RPM: 60, Burst: 20} })
+	s.addAlice(t)
+	once := s.signedLogin(t, nil, nil)
+	first := s.wantsPair(t, "a login", s.call(t, "POST", "/auth/token", "", once))
+	if r := s.call(t, "POST", "/auth/token", "", once); r.status != 401 {
+		t.Errorf("a used challenge, in the same instant: %d %s", r.status, r.body)
+	}
+	s.housekeep(t)
+	if r := s.call(t, "POST", "/auth/token", "", once); r.status != 401 {
+		t.Errorf("a used challenge, after a sweep: %d %s", r.status, r.body)
+	}
+	ids := map[string]bool{}
+	limited := 0
+	for n := range 40 {
+		r := s.call(t, "GET", "/auth/challenge", "", nil)
+		if r.status == 429 {
+			limited++
+			continue
+		}
+		var c struct {
+			ID string `json:"message_nonce"`
+		}
+		r.data(t, &c)
+		if ids[c.ID] {
+			t.Errorf("challenge %d was issued before", n)
+		}
+		ids[c.ID] = true
+	}
+	if limited == 0 || len(ids) == 0 {
+		t.Errorf("%d challenges, %d refused: want a burst and then refusals", len(ids), limited)
+	}
+	for range 50 {
+		wants(t, "validate", s.validate(t, first.Access), 200, "")
+	}
+	s.everything(t, first)
+	s.Clock.Advance(time.Minute)
+	if r := s.call(t, "GET", "/auth/challenge", "", nil); r.status != 200 {
+		t.Errorf("the limit is stuck after the clock went on: %d %s", r.status, r.body)
+	}
+	s.wantsPair(t, "a login later", s.call(t, "POST", "/auth/token", "", s.signedLogin(t, nil, nil)))
+	if lines := s.Log.Lines("panic"); len(lines) > 0 {
+		t.Errorf("the log holds %s", lines[0])
 	}
 }
 

@@ -43,9 +43,9 @@ func (s *server) changePermissions(c echo.Context) error {
 
 // updateKeyBody tells a member that is absent, and so stays as it is, from null.
 type updateKeyBody struct {
-	Name      json.RawMessage `json:"name" doc:"a text, or null for none"`
-	ExpiresAt json.RawMessage `json:"expires_at" doc:"Unix seconds, or null for never"`
-	Password  json.RawMessage `json:"password" doc:"a new password for the key's account; all sessions of the key end"`
+	Name      json.RawMessage `json:"name" schema:"string,null" doc:"a text, or null for none"`
+	ExpiresAt json.RawMessage `json:"expires_at" schema:"integer,null" doc:"Unix seconds, or null for never"`
+	Password  json.RawMessage `json:"password" schema:"string" doc:"a new password for the key's account; all sessions of the key end"`
 }
 
 func (b updateKeyBody) update() (u keys.Update, err error) {

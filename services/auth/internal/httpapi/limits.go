@@ -42,11 +42,7 @@ func (s *server) refused(peer, account string, err error) {
 	if err == nil || code == fault.Internal || code == fault.Unavailable {
 		return
 	}
-	reason := fault.ReasonOf(err)
-	if reason == "" {
-		reason = string(code)
-	}
-	s.Refusals.Add(audit.Refusal{Peer: peer, Account: account, Reason: reason}, s.Now())
+	s.Refusals.Add(audit.Refusal{Peer: peer, Account: account, Reason: reason(err)}, s.Now())
 }
 
 // account names what a login is tried for, before anything of it is verified: the provider and the name that the

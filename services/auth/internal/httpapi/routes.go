@@ -140,6 +140,7 @@ func (s *server) dashboard(c echo.Context) error {
 
 // callback stands for the reference's demonstration page; the login page is what its callers want.
 func (s *server) callback(c echo.Context) error {
+	s.noReferrer(c)
 	target := "/auth/login"
 	if query := c.QueryString(); query != "" {
 		target += "?" + query

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/labstack/echo/v4"
 )
 
 // SecurityHeaders configures the headers that tell browsers what not to do.
@@ -15,6 +17,13 @@ type SecurityHeaders struct {
 	NoSniff        bool
 	ReferrerPolicy string
 	ConnectSrc     []string // further origins that pages may call
+}
+
+// noReferrer keeps the address of a page, whose query belongs to a login, from every site, our own included.
+func (s *server) noReferrer(c echo.Context) {
+	if s.Headers.Enabled {
+		c.Response().Header().Set("Referrer-Policy", "no-referrer")
+	}
 }
 
 // render returns the headers in net/http's form. The policy allows no inline script and cannot be configured to.

@@ -13,7 +13,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/calimero-network/mero-go/pkg/cors"
-	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/challenge"
@@ -113,7 +112,12 @@ func (s *server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		s.Metrics.Served(r.Method, pattern(c), status, elapsed)
 		attrs := []slog.Attr{
 			slog.String("method", r.Method), slog.String("route", pattern(c)), slog.Int("status", status),
-			slog.Duration("duration", elapsed), slog.String("reason", c.Response().Header().Get(identity.HeaderError)),
+			slog.Duration("duration", elapsed),
+		}
+		refused, _ := c.Get(refusalKey).(error)
+		attrs = append(attrs, slog.String("reason", reason(refused)))
+		if text := cause(refused); text != "" {
+			attrs = append(attrs, slog.String("cause", text))
 		}
 		if session := caller(c); session != nil {
 			attrs = append(attrs, slog.String("key_id", session.KeyID))
@@ -135,6 +139,9 @@ func (s *server) decorate(next echo.HandlerFunc) echo.HandlerFunc {
 			return nil
 		}
 		s.CORS.Apply(h, c.Request())
+		// Tokens must not be kept on their way (RFC 6749 section 5.1), and what else is told here is of the moment. The few
+		// documents that may be kept say so.
+		h["Cache-Control"] = noStore
 		return next(c)
 	}
 }

@@ -37,7 +37,8 @@ func lasting(t *testing.T) time.Duration {
 // 13, for as long as asked: secrets rotate while everybody validates and refreshes without pause, and nobody is refused.
 // TestRotation_UnderLoad is the short version.
 func TestRotationUnderLoad_Soak(t *testing.T) {
-	end := time.Now().Add(lasting(t))
+	began := time.Now()
+	end := began.Add(lasting(t))
 	const clients = 16
 	s := startSite(t, authtest.OnDisk)
 	w := newWire(t, s.Service, clients)
@@ -80,6 +81,9 @@ func TestRotationUnderLoad_Soak(t *testing.T) {
 	}
 	stop.Store(true)
 	all.Wait()
+	if rate := float64(asked.Load()+refreshed.Load()) / time.Since(began).Seconds(); rate < 500 && !t.Failed() {
+		t.Errorf("%.0f requests a second: too few to show anything, want 500", rate)
+	}
 	if len(kids) < 20 && !t.Failed() {
 		t.Errorf("%d secrets signed, want 20", len(kids))
 	}
@@ -113,20 +117,20 @@ func pairIn(text []byte) (pair tokens, ok bool) {
 	return pair, pair.Access != "" && pair.Refresh != ""
 }
 
-// 25: how long a refused login takes does not tell whether the account exists. The two-sample Kolmogorov-Smirnov test
-// must not tell the samples apart at p = 0.01.
+// 25: how long a refused login takes does not tell whether the account exists or was revoked. The two-sample
+// Kolmogorov-Smirnov test must not tell any two samples apart at p = 0.01.
 func TestEnumerationByTime_Soak(t *testing.T) {
 	const samples = 1000
 	s := startSite(t, func(c *config.Config) { c.UserPassword.MemoryKiB, c.UserPassword.Iterations = 7168, 1 })
-	s.root(t)
+	admin := s.root(t)
+	s.revokedAccount(t, admin.Access, "gone")
 	w := newWire(t, s.Service, 1)
 	took := map[string][]float64{}
 	for i := range samples {
-		names := []string{"dev", fmt.Sprint("nobody-", i)}
-		if i%2 == 1 {
-			slices.Reverse(names)
-		}
-		for _, name := range names {
+		kinds := []string{"live", "unknown", "revoked"}
+		for n := range kinds { // in another order each time
+			kind := kinds[(n+i)%len(kinds)]
+			name := map[string]string{"live": "dev", "unknown": fmt.Sprint("nobody-", i), "revoked": "gone"}[kind]
 			login := s.loginBody(name)
 			login["provider_data"] = map[string]string{"username": name, "password": "another password"}
 			body, err := json.Marshal(login)
@@ -138,17 +142,44 @@ func TestEnumerationByTime_Soak(t *testing.T) {
 			if err != nil || status != 401 {
 				t.Fatalf("%s: %d %v", name, status, err)
 			}
-			kind := "nobody"
-			if name == "dev" {
-				kind = "somebody"
-			}
 			took[kind] = append(took[kind], time.Since(began).Seconds())
 		}
 	}
-	a, b := took["somebody"], took["nobody"]
-	slices.Sort(a)
-	slices.Sort(b)
-	apart := 0.0
+	for _, all := range took {
+		slices.Sort(all)
+	}
+	limit := 1.628 * math.Sqrt(2.0/samples) // p = 0.01 for two samples of this size
+	for _, pair := range [][2]string{{"live", "unknown"}, {"live", "revoked"}, {"unknown", "revoked"}} {
+		a, b := took[pair[0]], took[pair[1]]
+		apart := distance(a, b)
+		t.Logf("%s and %s: medians %.4f s and %.4f s, statistic %.3f, limit %.3f", pair[0], pair[1], a[samples/2], b[samples/2], apart, limit)
+		if apart > limit {
+			t.Errorf("the time of a refusal tells %s from %s accounts: %.3f > %.3f", pair[0], pair[1], apart, limit)
+		}
+	}
+}
+
+// revokedAccount makes an account with a password and revokes its key.
+func (s *site) revokedAccount(t *testing.T, admin, name string) {
+	t.Helper()
+	body := map[string]any{"auth_method": "user_password", "public_key": name, "provider_data": map[string]string{"username": name, "password": "a long password"}}
+	wants(t, "make the account", s.call(t, "POST", "/admin/keys", admin, body), 200, "")
+	var roots []struct {
+		KeyID     string `json:"key_id"`
+		PublicKey string `json:"public_key"`
+	}
+	s.call(t, "GET", "/admin/keys", admin, nil).data(t, &roots)
+	for _, r := range roots {
+		if r.PublicKey == name {
+			wants(t, "revoke it", s.call(t, "DELETE", "/admin/keys/"+r.KeyID, admin, nil), 200, "")
+			return
+		}
+	}
+	t.Fatalf("the key of %s is not listed", name)
+}
+
+// distance is the statistic of Kolmogorov and Smirnov of two sorted samples: how far their distributions are apart at most.
+func distance(a, b []float64) (apart float64) {
 	for i, j := 0, 0; i < len(a) && j < len(b); {
 		if a[i] <= b[j] {
 			i++
@@ -157,9 +188,5 @@ func TestEnumerationByTime_Soak(t *testing.T) {
 		}
 		apart = max(apart, math.Abs(float64(i)/float64(len(a))-float64(j)/float64(len(b))))
 	}
-	limit := 1.628 * math.Sqrt(2.0/samples) // p = 0.01 for two samples of this size
-	t.Logf("medians %.4f s and %.4f s, statistic %.3f, limit %.3f", a[samples/2], b[samples/2], apart, limit)
-	if apart > limit {
-		t.Errorf("the time of a refusal tells whether the account exists: %.3f > %.3f", apart, limit)
-	}
+	return apart
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/services/auth/internal/gate"
 	"github.com/calimero-network/mero-go/services/auth/internal/metrics"
 	"github.com/calimero-network/mero-go/services/auth/internal/openapi"
 )
@@ -17,14 +18,21 @@ func Document(version string) (openapi.Document, error) {
 		Title: "mero-auth", Version: version,
 		Text: "Forward authentication: wallet and password login, keys, permissions, tokens. Bodies are JSON. An answer is " +
 			"`{\"data\": …, \"error\": null}`, a refusal `{\"data\": null, \"error\": \"text for people\"}` with a stable word in `X-Auth-Error` " +
-			"where clients must tell the cause.",
+			"where clients must tell the cause. Another method on a path that is here is 405, with the right ones in `Allow`, and any other path 404.",
 		ErrorHeader: openapi.Parameter{Name: identity.HeaderError, Text: "stable word for the cause, where there is one"},
+		RefusalHeaders: map[int][]openapi.Parameter{
+			http.StatusFound:              {{Name: "Location", Text: "the login page, absolute"}},
+			http.StatusUnauthorized:       {{Name: "WWW-Authenticate", Text: "Bearer, with the cause (RFC 6750 section 3)"}},
+			http.StatusTooManyRequests:    {retryAfter},
+			http.StatusServiceUnavailable: {retryAfter},
+		},
+		Beside: validateRows(),
 		Common: map[int]string{
-			http.StatusBadRequest:            "the request is malformed; the text says what to mend",
+			http.StatusBadRequest:            "the request is malformed or asks for what cannot be; the text says what to mend",
 			http.StatusUnauthorized:          "no token (missing_token), a wrong one (invalid_token) or one that has expired (token_expired)",
 			http.StatusForbidden:             "permission_denied, token_revoked, or invalid_node: the token is not for this host",
 			http.StatusNotFound:              "there is no such thing",
-			http.StatusMethodNotAllowed:      "the path has other methods, which Allow names",
+			http.StatusRequestTimeout:        "the body did not arrive in time",
 			http.StatusRequestEntityTooLarge: "the body is larger than security.max_body_size",
 			http.StatusUnsupportedMediaType:  "the body is not JSON with Content-Type: application/json",
 			http.StatusTooManyRequests:       "too many attempts; Retry-After says when to come back",
@@ -34,7 +42,20 @@ func Document(version string) (openapi.Document, error) {
 	}, route.Auth, operations())
 }
 
+var retryAfter = openapi.Parameter{Name: "Retry-After", Text: "seconds until trying again may help", Integer: true}
+
+// validateRows are what the gate is asked beside the rows of the table. It takes any method in its form for Envoy; these are the
+// ones that the node has routes for, and preflights.
+func validateRows() []*route.Row {
+	rows := []*route.Row{{Method: http.MethodHead, Pattern: gate.Path, Op: "gate.validate", Guard: route.Public}}
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		rows = append(rows, &route.Row{Method: method, Pattern: gate.EnvoyPrefix + "/{target...}", Op: "gate.envoy", Guard: route.Public})
+	}
+	return rows
+}
+
 func (s *server) openapi(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "public, max-age=300")
 	return c.Blob(http.StatusOK, "application/json", s.document)
 }
 
@@ -78,13 +99,13 @@ func pageOperations() map[string]openapi.Operation {
 func loginOperations() map[string]openapi.Operation {
 	return map[string]openapi.Operation{
 		"login.challenge": {
-			Summary: "A challenge for a wallet to sign", Answer: challengeBody{},
+			Summary: "A challenge for a wallet to sign", Answer: challengeBody{}, Limited: true,
 			Text:  "It is valid for five minutes and for one login, by the method that it was asked for. Nothing is stored until it is used.",
 			Query: []openapi.Parameter{{Name: "method", Text: "the auth_method that alone may use it; without it any"}},
 		},
-		"login.providers": {Summary: "The ways to log in", Answer: providersBody{}},
+		"login.providers": {Summary: "The ways to log in", Answer: providersBody{}, Stored: true},
 		"token.issue": {
-			Summary: "Log in", Body: tokenBody{}, Answer: pairBody{},
+			Summary: "Log in", Body: tokenBody{}, Answer: pairBody{}, Limited: true, Stored: true,
 			Text: "`provider_data` is for the provider: `username` and `password`; `wallet_address`, `message`, `signature` and, for Ethereum, " +
 				"`challenge`. See docs/clients.md.",
 			Refuses: map[int]string{
@@ -93,24 +114,39 @@ func loginOperations() map[string]openapi.Operation {
 			},
 		},
 		"token.refresh": {
-			Summary: "Exchange a refresh token for its successor", Body: refreshBody{}, Answer: pairBody{},
+			Summary: "Exchange a refresh token for its successor", Body: refreshBody{}, Answer: pairBody{}, Limited: true, Stored: true,
 			Text: "Every refresh rotates. A repeat within `jwt.refresh_grace` gets the same successor; a later one ends the session (`token_reuse`).",
 			Refuses: map[int]string{
 				http.StatusUnauthorized:        "the access token is still valid, the refresh token is not, or it was used before (token_reuse)",
+				http.StatusForbidden:           "invalid_node: the session is not for this host",
 				http.StatusUnprocessableEntity: "a member is empty",
 			},
 		},
 		"token.mock": {Summary: "Tokens for tests", Text: "Answers 404 but in a build with the tag `mock`.", Status: http.StatusNotFound},
 		"token.revoke": {
 			Summary: "End the presented session, or revoke a key", Body: revokeBody{}, NoBody: true, Answer: doneBody{},
-			Refuses: map[int]string{http.StatusConflict: "it is the last administrator", http.StatusUnprocessableEntity: "client_id is empty"},
+			Refuses: map[int]string{
+				http.StatusConflict: "it is the last administrator", http.StatusUnprocessableEntity: "client_id is empty", http.StatusNotFound: "there is no such key",
+			},
 		},
 		"gate.validate": {
 			Summary: "May this request reach the node, and as whom?",
 			Text: "With `?proxy=nginx|traefik|caddy|haproxy` it is the question of a proxy about the request that its headers describe; only " +
 				"`forward.trusted_proxies` may ask. Without, a client asks about its own token. See docs/proxies.md.",
-			Query:   []openapi.Parameter{{Name: "proxy", Text: "which proxy asks"}},
-			Headers: identityHeaders,
+			Query:   []openapi.Parameter{{Name: "proxy", Text: "which proxy asks: nginx, traefik, caddy or haproxy"}},
+			Headers: identityHeaders, Answer: "", Means: "it may. Only a probe has a body; the question of a proxy is answered without one",
+			Exact: true,
+			Refuses: map[int]string{
+				http.StatusFound:        "a browser that navigates without a good token, in the forms of Traefik and Caddy, goes to the login page",
+				http.StatusUnauthorized: "missing_token, invalid_token, token_expired, token_revoked. Without a body in the form of nginx",
+				http.StatusForbidden:    "permission_denied, invalid_node, invalid_target. Without a body in the form of nginx",
+			},
+		},
+		"gate.envoy": {
+			Summary: "May this request reach the node, and as whom? Envoy's form",
+			Text: "Envoy (`ext_authz` with `path_prefix: " + gate.EnvoyPrefix + "`) asks with the request's own method, Host and headers; its " +
+				"target, with the query, follows the prefix as it is. Any method is a question, and forwarding headers are ignored.",
+			Headers: identityHeaders, Means: "it may; without a body", Exact: true,
 			Refuses: map[int]string{
 				http.StatusUnauthorized: "missing_token, invalid_token, token_expired, token_revoked",
 				http.StatusForbidden:    "permission_denied, invalid_node, invalid_target",
@@ -153,10 +189,10 @@ func keyOperations() map[string]openapi.Operation {
 		},
 		"keys.delete": {
 			Summary: "Revoke a root key, its client keys and all their sessions", Answer: revokedBody{},
-			Refuses: map[int]string{http.StatusConflict: lastAdminKept},
+			Refuses: map[int]string{http.StatusConflict: lastAdminKept, http.StatusBadRequest: "it is the id of a client key"},
 		},
 		"keys.change": {
-			Summary: "Change the name or the expiry of a key, or the password of its account", Body: updateKeyBody{}, Answer: rootBody{}, Answers: []any{clientBody{}},
+			Limited: true, Summary: "Change the name or the expiry of a key, or the password of its account", Body: updateKeyBody{}, Answer: rootBody{}, Answers: []any{clientBody{}},
 			Text:    "What is absent stays as it is. A new password ends all sessions of the key, those of the caller too if the key is theirs.",
 			Refuses: map[int]string{http.StatusConflict: lastAdminKept},
 		},
@@ -180,9 +216,13 @@ func clientOperations() map[string]openapi.Operation {
 			Summary: "Make a client key and its tokens", Body: createClientBody{}, Answer: pairBody{},
 			Text: "With `expires_in` a machine token: one access token that lives as long as the key, and an empty refresh token.",
 			Refuses: map[int]string{
-				http.StatusForbidden: "permission_denied: a permission is beyond the caller's own", http.StatusUnprocessableEntity: "a member is empty",
+				http.StatusBadRequest: "the request is malformed, or a permission is beyond the caller's own",
+				http.StatusConflict:   "the root key has as many live client keys as security.max_clients_per_root allows",
 			},
 		},
-		"clients.delete": {Summary: "Revoke a client key and its sessions", Answer: revokedBody{}},
+		"clients.delete": {
+			Summary: "Revoke a client key and its sessions", Answer: revokedBody{},
+			Refuses: map[int]string{http.StatusBadRequest: "the client key is another root key's"},
+		},
 	}
 }

@@ -73,7 +73,7 @@ type tokenBody struct {
 	ClientName   *string         `json:"client_name" doc:"required; an absolute http(s) URL binds the tokens to that host"`
 	Timestamp    *uint64         `json:"timestamp" doc:"required by the protocol, believed by nobody"` // required by the protocol, believed by nobody
 	Permissions  []string        `json:"permissions" doc:"ignored: the tokens get what the key holds"`
-	ProviderData json.RawMessage `json:"provider_data" doc:"required; the proof, as the provider wants it, and bootstrap_secret for the first login"`
+	ProviderData json.RawMessage `json:"provider_data" schema:"object" doc:"required; the proof, as the provider wants it, and bootstrap_secret for the first login"`
 }
 
 // request checks the body of POST /auth/token in the order in which the reference does.
@@ -261,6 +261,6 @@ func (s *server) loginPage(c echo.Context) error {
 	if address == "" {
 		address = "http://" + c.Request().Host
 	}
-	c.Response().Header().Set("Cache-Control", "no-store")
+	s.noReferrer(c)
 	return c.Render(http.StatusOK, "login", map[string]any{"Address": address, "Providers": s.Login.Providers})
 }

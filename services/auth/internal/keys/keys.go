@@ -43,6 +43,7 @@ type Service struct {
 	Store      *store.Store
 	Issuer     *login.Issuer
 	MachineMax time.Duration
+	MaxClients int // live client keys of one root key, 0 for any number
 	Now        func() time.Time
 	Log        *slog.Logger
 
@@ -261,6 +262,9 @@ func (s *Service) mint(tx *store.Tx, caller *gate.Session, key store.Key, r Clie
 	if err != nil {
 		return family, err
 	}
+	if err := s.roomForClient(tx, key.RootKeyID); err != nil {
+		return family, err
+	}
 	life := r.ExpiresIn
 	if end := minter.key.ExpiresAt; end != 0 && (key.ExpiresAt == 0 || key.ExpiresAt > end) {
 		key.ExpiresAt = end
@@ -288,6 +292,19 @@ func (s *Service) mint(tx *store.Tx, caller *gate.Session, key store.Key, r Clie
 		return family, err
 	}
 	return family, tx.CreateFamily(family)
+}
+
+// roomForClient refuses another client key of a root key that has as many live ones as it may: a program that mints a key
+// for each of its runs and revokes none would grow the store for ever.
+func (s *Service) roomForClient(tx *store.Tx, root string) error {
+	if s.MaxClients <= 0 {
+		return nil
+	}
+	live, err := tx.LiveClients(root, s.MaxClients, s.Now())
+	if err == nil && live >= s.MaxClients {
+		return fault.New(fault.Conflict, fmt.Sprintf("the root key has %d live client keys already (security.max_clients_per_root): revoke some first", live))
+	}
+	return err
 }
 
 func (s *Service) clientKey(caller *gate.Session, r ClientRequest, nodeURL string) store.Key {

@@ -44,7 +44,7 @@ func TestScrape(t *testing.T) {
 		Audit: func() audit.Losses { return audit.Losses{File: 4, Merged: 5} },
 		Live:  func() metrics.Live { return metrics.Live{RootKeys: 2, ClientKeys: 11, Sessions: 13} },
 		RPC: func() []metrics.RPC {
-			return []metrics.RPC{{Name: "near", Up: true, Calls: 10, Failures: 4}, {Name: "eth", Calls: 6, Failures: 5, Refused: 1}}
+			return []metrics.RPC{{Name: "near", Up: true, Calls: 10, Failures: 4}, {Name: "eth", Calls: 6, Failures: 5, Refused: 1}, {Name: "unasked", Up: true}}
 		},
 	})
 	m.LoggedIn("user_password", nil, 30*time.Millisecond)
@@ -101,6 +101,9 @@ func TestScrape(t *testing.T) {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("the metrics lack %s", want)
 		}
+	}
+	if strings.Contains(text, `mero_auth_rpc_up{provider="unasked"}`) || !strings.Contains(text, `mero_auth_rpc_calls_total{provider="unasked"} 0`) {
+		t.Error("a service that was never asked is called up or down")
 	}
 	got := m.Totals()
 	if got.AuthAttempts != 2 || got.AuthSuccessRate != 50 || got.AuthAvgDurationMS != 20 || got.TokenRefreshes != 1 || got.TokenRevocations != 1 {

@@ -44,7 +44,7 @@ var (
 	descTracked   = desc("rate_limit_tracked", "Addresses and accounts that the rate limits remember.")
 	descLost      = desc("audit_dropped_total", "Audit records that are missing in a place, by place: lines of the file, refusals that share a record.", "place")
 	descLive      = desc("live", "Keys that are not revoked and sessions that have not ended, by kind.", "kind")
-	descRPCUp     = desc("rpc_up", "1 while the provider's outside service is asked, 0 while it is given a rest after failures.", "provider")
+	descRPCUp     = desc("rpc_up", "1 while the provider's outside service is asked, 0 while it is given a rest after failures; absent before the first question.", "provider")
 	descRPCCalls  = desc("rpc_calls_total", "Questions to the provider's outside service, however they ended.", "provider")
 	descRPCFailed = desc("rpc_failures_total", "Questions without an answer, by what was missing: the service failed, or it was not asked.", "provider", "reason")
 )
@@ -91,11 +91,13 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 	}
 	if w.RPC != nil {
 		for _, r := range w.RPC() {
-			up := 0.0
-			if r.Up {
-				up = 1
+			if r.Calls > 0 { // before the first question nobody knows
+				up := 0.0
+				if r.Up {
+					up = 1
+				}
+				gauge(descRPCUp, up, r.Name)
 			}
-			gauge(descRPCUp, up, r.Name)
 			counter(descRPCCalls, r.Calls, r.Name)
 			counter(descRPCFailed, r.Failures, r.Name, "failed")
 			counter(descRPCFailed, r.Refused, r.Name, "not_asked")

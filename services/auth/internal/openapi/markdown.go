@@ -15,7 +15,7 @@ func (d Document) Markdown() string {
 		fmt.Fprintf(&b, "| [`%s %s`](#%s) | %s | %s |\n", strings.ToUpper(method), path, anchor(method, path), op.access(), op.Summary)
 	})
 	d.each(func(path, method string, op operation) { op.page(&b, method, path) })
-	b.WriteString("\n## Refusals\n\nWhat any request may be answered:\n\n| status | meaning |\n|---|---|\n")
+	b.WriteString("\n## Refusals\n\nWhat the refusals mean that several requests share:\n\n| status | meaning |\n|---|---|\n")
 	names := make([]string, 0, len(d.Components.Responses))
 	for name := range d.Components.Responses {
 		names = append(names, name)
@@ -76,9 +76,11 @@ func (op operation) page(b *strings.Builder, method, path string) {
 			table(b, "Body", form.rows("", form.Required))
 		}
 	}
+	var shared []string
 	for _, status := range statuses(op.Responses) {
 		r := op.Responses[status]
 		if r.Ref != "" {
+			shared = append(shared, status)
 			continue
 		}
 		if !strings.HasPrefix(status, "2") {
@@ -87,10 +89,16 @@ func (op operation) page(b *strings.Builder, method, path string) {
 		}
 		op.success(b, status, r)
 	}
+	if len(shared) > 0 {
+		fmt.Fprintf(b, "\n[Refusals](#refusals): %s\n", strings.Join(shared, ", "))
+	}
 }
 
 // success describes the answer that callers hope for.
 func (op operation) success(b *strings.Builder, status string, r response) {
+	if r.Description != "success" {
+		fmt.Fprintf(b, "\n**%s** %s\n", status, r.Description)
+	}
 	names := make([]string, 0, len(r.Headers))
 	for name := range r.Headers {
 		names = append(names, name)
@@ -172,11 +180,11 @@ func (s *Schema) kind() string {
 	if len(s.Type) == 0 {
 		return "any JSON"
 	}
-	text := strings.Join(s.Type, " or ")
-	if s.Items != nil {
-		text += " of " + s.Items.kind()
+	names := slices.Clone(s.Type)
+	if i := slices.Index(names, "array"); i >= 0 && s.Items != nil {
+		names[i] += " of " + s.Items.kind()
 	}
-	return text
+	return strings.Join(names, " or ")
 }
 
 func table(b *strings.Builder, title string, rows [][3]string) {

@@ -6,14 +6,20 @@
 //	Name string `json:"name" doc:"shown in lists"`
 //
 // In an answer every member without omitempty is required, and none may be added. In a request those are required
-// whose doc begins with "required".
+// whose doc begins with "required"; the others may be null, which is the same as leaving them out. A schema tag names the JSON
+// types, all of them, where the Go type does not tell:
+//
+//	Data json.RawMessage `json:"data" schema:"object" doc:"required"`
 package openapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,9 +38,15 @@ type Operation struct {
 	Answers []any // further forms of it
 	Paged   bool  // next_cursor stands beside the data when more follows
 	Media   string
+	Means   string         // what success says, where that is not plain
 	Status  int            // of success, 200 when 0
 	Headers []Parameter    // of the answer
 	Refuses map[int]string // what the refusals that are this operation's own mean
+
+	// Those that it shares with others follow from its row, body and query, and from these.
+	Limited bool // by the rate limits: 429
+	Stored  bool // a public operation that needs the store: 503
+	Exact   bool // it refuses as Refuses says, and fails with 500, and nothing else
 }
 
 // Parameter is a parameter of the query or a header.
@@ -46,8 +58,13 @@ type Parameter struct {
 // Info is what the document says about the interface as a whole.
 type Info struct {
 	Title, Version, Text string
-	Common               map[int]string // refusals that any operation may answer
-	ErrorHeader          Parameter      // names the reason of a refusal
+	Common               map[int]string      // what refusals mean that several operations answer
+	ErrorHeader          Parameter           // names the reason of a refusal
+	RefusalHeaders       map[int][]Parameter // further headers, by status
+
+	// Beside are rows that are served without being in the table. The operations of the table's own must all be
+	// described, and theirs too.
+	Beside []*route.Row
 }
 
 // Describe returns the document for a table. Every operation of the table must be described, and nothing else.
@@ -56,10 +73,11 @@ func Describe(info Info, table *route.Table, operations map[string]Operation) (D
 	d.Components.SecuritySchemes = map[string]securityScheme{"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT"}}
 	d.Components.Responses = map[string]response{}
 	for status, text := range info.Common {
-		d.Components.Responses[responseName(status)] = refusal(text, info.ErrorHeader)
+		d.Components.Responses[responseName(status)] = info.refusal(status, text)
 	}
 	used := make(map[string]bool, len(operations))
-	for row := range table.All() {
+	rows := slices.Collect(table.All())
+	for _, row := range append(rows, info.Beside...) {
 		o, found := operations[row.Op]
 		if !found {
 			return d, fmt.Errorf("operation %q of the route table is not described", row.Op)
@@ -100,18 +118,49 @@ func describe(info Info, row *route.Row, o Operation, again bool) (operation, er
 	if err := op.describeBody(o); err != nil {
 		return op, err
 	}
-	if err := op.describeAnswer(o); err != nil {
+	if err := op.describeAnswer(info, o); err != nil {
 		return op, err
 	}
 	for status, text := range o.Refuses {
-		op.Responses[strconv.Itoa(status)] = refusal(text, info.ErrorHeader)
+		op.Responses[strconv.Itoa(status)] = info.refusal(status, text)
 	}
-	for status := range info.Common {
-		if _, own := op.Responses[strconv.Itoa(status)]; !own && (op.authenticated() || (status != 401 && status != 403)) {
-			op.Responses[strconv.Itoa(status)] = response{Ref: "#/components/responses/" + responseName(status)}
+	for _, status := range op.shared(row, o) {
+		if _, own := op.Responses[strconv.Itoa(status)]; own {
+			continue
 		}
+		if info.Common[status] == "" {
+			return op, fmt.Errorf("nothing says what %d means", status)
+		}
+		op.Responses[strconv.Itoa(status)] = response{Ref: "#/components/responses/" + responseName(status)}
 	}
 	return op, nil
+}
+
+// shared returns the refusals that follow from what kind of operation it is.
+func (op *operation) shared(row *route.Row, o Operation) []int {
+	all := []int{http.StatusInternalServerError}
+	if o.Exact {
+		return all
+	}
+	if o.Body != nil {
+		all = append(all, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	if len(o.Query) > 0 {
+		all = append(all, http.StatusBadRequest)
+	}
+	if op.authenticated() {
+		all = append(all, http.StatusUnauthorized, http.StatusForbidden)
+		if strings.Contains(row.Pattern, "{") {
+			all = append(all, http.StatusNotFound)
+		}
+	}
+	if o.Limited {
+		all = append(all, http.StatusTooManyRequests)
+	}
+	if o.Stored || op.authenticated() {
+		all = append(all, http.StatusServiceUnavailable)
+	}
+	return all
 }
 
 var bearer = []map[string][]string{{"bearer": {}}}
@@ -130,14 +179,14 @@ func (op *operation) describeBody(o Operation) error {
 	return nil
 }
 
-func (op *operation) describeAnswer(o Operation) error {
+func (op *operation) describeAnswer(info Info, o Operation) error {
 	status := o.Status
 	if status == 0 {
 		status = 200
 	}
-	r := response{Description: "success", Headers: headers(o.Headers)}
-	if status >= 400 {
-		r.Description = "always"
+	r := response{Description: cmp.Or(o.Means, "success"), Headers: headers(o.Headers)}
+	if status >= http.StatusBadRequest {
+		r = info.refusal(status, "always")
 	}
 	if o.Answer != nil {
 		data, err := anyOf(append([]any{o.Answer}, o.Answers...), false)
@@ -172,11 +221,14 @@ func anyOf(values []any, request bool) (*Schema, error) {
 	return &Schema{AnyOf: all}, nil
 }
 
-// refusal is the answer of every error.
-func refusal(text string, reason Parameter) response {
+// refusal is the answer of an error. A redirect is none, and has no body.
+func (info Info) refusal(status int, text string) response {
+	if status < http.StatusBadRequest {
+		return response{Description: text, Headers: headers(info.RefusalHeaders[status])}
+	}
 	data := &Schema{Text: "null, or what clients read beside the text"}
 	return response{
-		Description: text, Headers: headers([]Parameter{reason}),
+		Description: text, Headers: headers(append([]Parameter{info.ErrorHeader}, info.RefusalHeaders[status]...)),
 		Content: content("application/json", object(property{"data", data}, property{"error", &Schema{Type: []string{"string"}, Text: "for people"}})),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 )
@@ -54,6 +55,13 @@ type Described interface {
 	OpenAPI() (types []string, text string)
 }
 
+// orNull lets a value be null, unless it may be anything already.
+func (s *Schema) orNull() {
+	if len(s.Type) > 0 && !slices.Contains(s.Type, "null") {
+		s.Type = append(s.Type, "null")
+	}
+}
+
 type property struct {
 	name   string
 	schema *Schema
@@ -69,7 +77,7 @@ func object(members ...property) *Schema {
 	return s
 }
 
-// schemaOf reads the schema off a type. Requests may hold more than is known, and null for what may be left out.
+// schemaOf reads the schema off a type. Requests may hold more than is known.
 func schemaOf(t reflect.Type, request bool) (*Schema, error) {
 	if d, is := reflect.Zero(t).Interface().(Described); is {
 		types, text := d.OpenAPI()
@@ -84,8 +92,8 @@ func schemaOf(t reflect.Type, request bool) (*Schema, error) {
 	switch t.Kind() {
 	case reflect.Pointer:
 		s, err := schemaOf(t.Elem(), request)
-		if err == nil && len(s.Type) > 0 {
-			s.Type = append(s.Type, "null")
+		if err == nil && !request {
+			s.orNull()
 		}
 		return s, err
 	case reflect.String:
@@ -136,6 +144,9 @@ func structSchema(t reflect.Type, request bool) (*Schema, error) {
 		if err != nil {
 			return nil, err
 		}
+		if types := f.Tag.Get("schema"); types != "" {
+			member.Type = strings.Split(types, ",")
+		}
 		doc := f.Tag.Get("doc")
 		if doc != "" {
 			member.Text = doc
@@ -144,6 +155,8 @@ func structSchema(t reflect.Type, request bool) (*Schema, error) {
 		if request {
 			if strings.HasPrefix(doc, "required") {
 				s.Required = append(s.Required, name)
+			} else if f.Tag.Get("schema") == "" {
+				member.orNull()
 			}
 		} else if !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {
 			s.Required = append(s.Required, name)

@@ -17,6 +17,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/backup"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
 	"github.com/calimero-network/mero-go/services/auth/internal/gatekey"
+	"github.com/calimero-network/mero-go/services/auth/internal/highwater"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/secret"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -42,6 +43,7 @@ type Service struct {
 	Shared    *gatekey.Shared
 	Published *gatekey.Published
 	Bootstrap *bootstrap.Service
+	Mark      *highwater.Mark               // nil for a store that does not last
 	Lifetimes map[secret.Kind]time.Duration // the longest life of a token of the kind
 	Program   string                        // name and version, for backups
 	Now       func() time.Time
@@ -133,6 +135,11 @@ func (s *Service) rotate(ctx context.Context, kind string, now bool) (kid string
 	}
 	if err := s.Secrets.Rotate(ctx, secret.Kind(kind), now); err != nil {
 		return "", err
+	}
+	if now && s.Mark != nil { // an old copy of the store would bring back what was withdrawn
+		if err := s.Mark.Raise(ctx, time.Time{}); err != nil {
+			s.Log.WarnContext(ctx, "the mark of the store could not be raised: an old copy put back may go unnoticed", "error", err)
+		}
 	}
 	if kind == string(secret.JWKS) {
 		if err := s.Published.Sync(); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/calimero-network/mero-go/services/auth/internal/audit"
 	"github.com/calimero-network/mero-go/services/auth/internal/backup"
+	"github.com/calimero-network/mero-go/services/auth/internal/highwater"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv/bolt"
 	"github.com/calimero-network/mero-go/services/auth/internal/seal"
@@ -37,7 +38,8 @@ type Restore struct {
 	Backup   string // file
 	Database string // file of the store, which no process may use
 	Master   MasterSource
-	Force    bool // replace a store that is there
+	Mark     string // file of its mark; see package highwater
+	Force    bool   // replace a store that is there
 	// LostMaster accepts a backup without its master key: neither can its origin be proved nor its secrets be opened.
 	// ResetSecrets must follow.
 	LostMaster bool
@@ -146,6 +148,9 @@ func (r Restore) build(ctx context.Context, path string) (done Restored, err err
 	if err := records.Audit.Record(ctx, audit.Event{
 		Time: r.Now(), Action: audit.StoreRestored, Actor: audit.ByHost, Detail: "as it was at " + done.Created.Format(time.RFC3339),
 	}); err != nil {
+		return done, err
+	}
+	if err := highwater.Settle(ctx, db, r.Mark); err != nil {
 		return done, err
 	}
 	return done, db.Check()

@@ -5,7 +5,9 @@
 package owner
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -29,4 +31,26 @@ func Adopt(f *os.File) error {
 		return fmt.Errorf("give %s to the owner of its directory: %w", f.Name(), err)
 	}
 	return nil
+}
+
+// Replace gives a file other content in one step: whoever reads it, also after a crash, finds the old or the new one. The file
+// belongs to the owner of its directory.
+func Replace(path string, text []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(mode), Adopt(f), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -89,6 +89,9 @@ func (tx *Tx) CreateKey(k Key, permissions []string) error {
 		if err := tx.Put(bucketRootClients, k.RootKeyID+":"+k.ID, []byte{}); err != nil {
 			return fmt.Errorf("index client key: %w", err)
 		}
+		if err := tx.indexLive(k); err != nil {
+			return err
+		}
 	}
 	if k.MintedBy != "" {
 		if err := tx.Put(bucketMinted, k.MintedBy+":"+k.ID, []byte{}); err != nil {
@@ -113,6 +116,9 @@ func (tx *Tx) RevokeKey(id string, now time.Time) (int64, error) {
 		k, pending = pending[0], pending[1:]
 		k.RevokedAt = now.Unix()
 		if err := put(tx.Tx, bucketOf(k.Type), k.ID, k); err != nil {
+			return 0, err
+		}
+		if err := tx.indexLive(k); err != nil {
 			return 0, err
 		}
 		tx.touched = append(tx.touched, tx.cells.of(ofKey, k.ID))
@@ -149,6 +155,9 @@ func (tx *Tx) ChangeKey(k Key) error {
 	for pending := []Key{k}; len(pending) > 0; {
 		k, pending = pending[0], pending[1:]
 		if err := put(tx.Tx, bucketOf(k.Type), k.ID, k); err != nil {
+			return err
+		}
+		if err := tx.indexLive(k); err != nil {
 			return err
 		}
 		tx.touched = append(tx.touched, tx.cells.of(ofKey, k.ID))

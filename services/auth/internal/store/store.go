@@ -37,6 +37,7 @@ const (
 	bucketRoot        = "root"         // root:{id}
 	bucketClient      = "client"       // client:{id}
 	bucketRootClients = "root_clients" // root_clients:{root}:{client}
+	bucketLiveClients = "live_clients" // live_clients:{root}:{client} = expiry in Unix seconds, 0 for never; not of revoked ones
 	bucketMinted      = "minted"       // minted:{minting client}:{client}
 	bucketPermissions = "permissions"  // permissions:{id}
 	bucketKeyUsed     = "key_used"     // key_used:{id} = Unix seconds
@@ -56,6 +57,9 @@ const schema = 1
 type Store struct {
 	Limits Limits     // of sessions; set before use
 	Audit  *audit.Log // of this store; see [Tx.Audit]
+
+	// Revoked, unless nil, is told of each commit that took rights away; it must not wait. Set before use.
+	Revoked func()
 
 	db     kv.DB
 	cells  cells
@@ -149,6 +153,9 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	}
 	if err == nil {
 		s.Audit.Committed(t.events...)
+		if len(t.touched) > 0 && s.Revoked != nil {
+			s.Revoked()
+		}
 	}
 	return t.failure(err)
 }

@@ -3,16 +3,21 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/calimero-network/mero-go/pkg/harden"
 	"github.com/calimero-network/mero-go/services/node/internal/cli"
 )
 
 func main() { os.Exit(run()) }
 
 func run() int {
+	if err := harden.Process(); err != nil { // a sandbox may forbid it; then its owner keeps what is in our memory
+		fmt.Fprintln(os.Stderr, "merod: warning:", err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	go func() {

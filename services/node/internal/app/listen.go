@@ -32,6 +32,7 @@ func (a *App) listen(ctx context.Context, api, scrape http.Handler) error {
 		case err != nil:
 			return fmt.Errorf("server.listen: %w", err)
 		}
+		l = serve.Limit(l, a.cfg.Server.MaxConns)
 		if c := a.api.Certificate; c != nil {
 			l = tls.NewListener(l, c.TLS())
 		}
@@ -45,7 +46,7 @@ func (a *App) listen(ctx context.Context, api, scrape http.Handler) error {
 		if err != nil {
 			return fmt.Errorf("server.metrics_addr: %w", err)
 		}
-		a.metrics = a.serve("metrics", l, scrape)
+		a.metrics = a.serve("metrics", serve.Limit(l, a.cfg.Server.MaxConns), scrape)
 	}
 	return nil
 }

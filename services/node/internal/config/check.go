@@ -61,6 +61,7 @@ func (c Config) problems() []problem {
 		oneOf("bootstrap.network", c.Bootstrap.Network, "", "calimero-dev", "ipfs"),
 		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		oneOf("log.format", c.Log.Format, "json", "text"),
+		{"server.max_connections", c.Server.MaxConns < 16 || c.Server.MaxConns > 1_000_000, fmt.Sprintf("want 16 to 1000000, got %d", c.Server.MaxConns)},
 		atLeast("server.stream_max_age", int64(c.Server.StreamMaxAge.Seconds()), 1),
 		atLeast("server.proxy.assertion_max_ttl", int64(c.Server.Proxy.AssertionMaxTTL.Seconds()), 1),
 		atLeast("server.websocket.ping_interval_secs", int64(c.Server.WebSocket.PingIntervalSec), 0),

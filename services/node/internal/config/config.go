@@ -69,6 +69,7 @@ type Server struct {
 	WireProfile  string        `koanf:"wire_profile" doc:"'0.11', or '0.10' for clients that read the state hash of a context as 'rootHash'"`
 	AllowedHosts []string      `koanf:"allowed_hosts" doc:"names that a Host header may carry where the node checks it: 'node.example.com' or '*.example.com', without port; loopback names are always allowed"`
 	MetricsAddr  string        `koanf:"metrics_addr" doc:"ADDRESS:PORT of a second listener that serves only /metrics, without authentication; empty = off"`
+	MaxConns     int           `koanf:"max_connections" doc:"how many connections a listener has open at once, streams included; further ones wait until one is closed; 16 to 1000000"`
 	StreamMaxAge time.Duration `koanf:"stream_max_age" doc:"longest life of a WebSocket or SSE stream whose token expiry is not known"`
 	TLS          TLS           `koanf:"tls"`
 	Stream       Stream        `koanf:"stream"`
@@ -260,6 +261,7 @@ func defaultServer() Server {
 	return Server{
 		Listen:       []string{"/ip4/127.0.0.1/tcp/2528", "/ip6/::1/tcp/2528"},
 		AuthMode:     AuthProxy,
+		MaxConns:     20_000,
 		WireProfile:  Wire011,
 		StreamMaxAge: time.Hour,
 		Stream:       Stream{MaxConnections: 10000, MaxPerKey: 2500, MaxSubscriptions: 1000},
