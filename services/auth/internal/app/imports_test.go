@@ -8,8 +8,9 @@ import (
 
 func TestImportOrder(t *testing.T) {
 	importtest.Order(t, "services/auth/internal/", []string{
-		"config", "owner", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "audit", "seal", "secret", "gatekey", "backup", "highwater",
-		"token", "challenge", "store", "provider", "provider/ethereum", "provider/example", "provider/near", "provider/near/neartest",
+		"config", "owner", "jsonrpc", "jsonrpc/jsonrpctest", "kv", "kv/kvtest", "kv/memory", "kv/bolt", "kv/bolt/bolttest", "audit", "seal",
+		"secret", "gatekey", "backup", "highwater", "token", "challenge", "store", "provider", "provider/ethereum", "provider/ethereum/ethtest",
+		"provider/example", "provider/near", "provider/near/neartest",
 		"provider/password", "bootstrap", "gate", "login", "keys", "limit", "metrics", "operate", "control",
 		"openapi", "httpapi", "app", "authtest", "bench", "client", "cli",
 	})
@@ -19,9 +20,9 @@ func TestImportOrder(t *testing.T) {
 func TestImportsOfLibraries(t *testing.T) {
 	const here = "services/auth/internal/"
 	importtest.Only(t, "github.com/labstack/echo/v4", here+"httpapi")
-	importtest.Only(t, "go.etcd.io/bbolt", here+"kv/bolt")
+	importtest.Only(t, "go.etcd.io/bbolt", here+"kv/bolt", here+"kv/bolt/bolttest")
 	importtest.Only(t, "github.com/lestrrat-go/jwx/v3", here+"token")
-	importtest.Only(t, "github.com/ethereum/go-ethereum", here+"provider/ethereum")
+	importtest.Only(t, "github.com/ethereum/go-ethereum", here+"provider/ethereum", here+"provider/ethereum/ethtest")
 	importtest.Only(t, "github.com/knadh/koanf", here+"config")
 }
 

@@ -3,6 +3,7 @@ package authtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/login"
@@ -49,6 +50,31 @@ func (s *Service) Populate(t testing.TB, n, sample int, permissions ...string) [
 		})
 		families = append(families, batch...)
 	}
+	return s.sign(t, families)
+}
+
+// Sessions stores n further sessions of minted keys, in turns, and returns their tokens.
+func (s *Service) Sessions(t testing.TB, of []Token, n int, permissions ...string) []Token {
+	t.Helper()
+	families := make([]store.Family, n)
+	for i := range families {
+		families[i] = s.Issuer.Begin(login.Grant{Key: of[i%len(of)].Key, Permissions: permissions, ClientName: "seed", Peer: "192.0.2.1"})
+		families[i].ID = fmt.Sprintf("%02x%06x-5eed-4000-b000-000000000000", i%256, i)
+	}
+	for batch := range slices.Chunk(families, populateBatch) {
+		s.Update(t, func(tx *store.Tx) (err error) {
+			for _, f := range batch {
+				err = errors.Join(err, tx.CreateFamily(f))
+			}
+			return err
+		})
+	}
+	return s.sign(t, families)
+}
+
+// sign returns the tokens of families that were made in one go.
+func (s *Service) sign(t testing.TB, families []store.Family) []Token {
+	t.Helper()
 	tokens := make([]Token, len(families))
 	for i, f := range families {
 		if i == 0 {

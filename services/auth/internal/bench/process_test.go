@@ -120,13 +120,14 @@ type process struct {
 	ready           time.Duration // from its start until it took writes
 }
 
-// startAuth runs the command on the store of a service that was stopped.
-func startAuth(t *testing.T, binary string, s *authtest.Service) *process {
+// startAuth runs the command on the store of a service that was stopped, with further settings as variables.
+func startAuth(t *testing.T, binary string, s *authtest.Service, settings ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary)}
 	p.cmd.Env = append(os.Environ(),
 		"AUTH_LISTEN_ADDR=127.0.0.1:0", "AUTH_ADMIN_ADDR=localhost:0",
 		"AUTH_STORAGE__PATH="+s.Config.Storage.Path, "AUTH_NODE__ENFORCES_PERMISSIONS=true")
+	p.cmd.Env = append(p.cmd.Env, settings...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -136,15 +137,22 @@ func startAuth(t *testing.T, binary string, s *authtest.Service) *process {
 		t.Fatal(err)
 	}
 	lines := bufio.NewReader(stderr)
+	log := make(chan []byte, 1)
 	t.Cleanup(func() {
 		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
-		rest, _ := io.ReadAll(lines) // until the process closes it
+		text := <-log
 		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("mero-auth: %v\n%s", err, rest)
+			t.Errorf("mero-auth: %v\n%s", err, text)
 		}
 	})
+	defer func() {
+		go func() {
+			text, _ := io.ReadAll(lines) // until the process closes it; it would wait for a reader
+			log <- text
+		}()
+	}()
 	for p.data == "" {
 		line, err := lines.ReadString('\n')
 		if err != nil {

@@ -26,13 +26,14 @@ type effort struct {
 	turn         time.Duration
 	medium, many int // keys of the store under load and of the large one
 	tokens       int // distinct tokens, more than the cache holds
+	writes       int // operations of a turn that end in the store
 }
 
 func chosenEffort() effort {
 	if *ratios {
-		return effort{turns: 7, turn: 800 * time.Millisecond, medium: 100_000, many: *keys, tokens: 65_536}
+		return effort{turns: 7, turn: 800 * time.Millisecond, medium: 100_000, many: *keys, tokens: 65_536, writes: 1024}
 	}
-	return effort{turns: 1, turn: 20 * time.Millisecond, medium: 500, many: 1000, tokens: 200}
+	return effort{turns: 1, turn: 20 * time.Millisecond, medium: 500, many: 1000, tokens: 200, writes: inFlight}
 }
 
 // oauth2Proxy is the throughput of oauth2-proxy's cookie path in terms of the same bare handler, as it was measured when
@@ -54,6 +55,7 @@ func TestRatios(t *testing.T) {
 	var table []row
 	table = append(table, underLoad(t, e, binary)...)
 	table = append(table, atScale(t, e, binary)...)
+	table = append(table, writes(t, e, binary)...)
 	text, err := render(table)
 	if err != nil {
 		t.Fatal(err)
@@ -118,10 +120,12 @@ func underLoad(t *testing.T, e effort, binary string) []row {
 	t.Helper()
 	service := authtest.StartAt(t, time.Now(), authtest.OnDisk)
 	others := service.Populate(t, e.medium, min(e.medium, e.tokens), grants...)
-	sisters := make([]authtest.Token, e.tokens) // many sessions of few keys
-	for i := range sisters {
-		sisters[i] = service.Reissue(t, others[i%(len(others)/100+1)], strconv.Itoa(i), grants...)
+	few := others[:len(others)/100+1]
+	refreshed := make([]authtest.Token, e.tokens) // many tokens of few sessions, as after refreshes
+	for i := range refreshed {
+		refreshed[i] = service.Reissue(t, few[i%len(few)], strconv.Itoa(i), grants...)
 	}
+	sisters := service.Sessions(t, few, e.tokens, grants...) // many sessions of few keys
 	service.Stop(t)
 	s := site{auth: startAuth(t, binary, service)}
 	one := others[:1]
@@ -134,7 +138,11 @@ func underLoad(t *testing.T, e effort, binary string) []row {
 	for _, c := range []struct {
 		name   string
 		tokens []authtest.Token
-	}{{"validate, token not cached, key known", sisters}, {"validate, token not cached, key not known", others}} {
+	}{
+		{"validate, token not cached, session known", refreshed},
+		{"validate, token not cached, key known", sisters},
+		{"validate, token not cached, key not known", others},
+	} {
 		before := misses(t, s.auth)
 		v := s.compare(t, e, each(c.tokens, gateQuestion))
 		if missed := misses(t, s.auth) - before; *ratios && missed < v.ours.rate*e.turn.Seconds()*float64(e.turns)/2 {

@@ -91,7 +91,7 @@ func (n *nearCrash) metric(t *testing.T, name string) float64 {
 func (n *nearCrash) healed(t *testing.T, after string) {
 	t.Helper()
 	n.rpc.Set(jsonrpctest.Result(neartest.FullAccess))
-	for deadline := time.Now().Add(40 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		status, _, err := n.login(t)
 		if status == http.StatusOK {
 			return
@@ -127,7 +127,7 @@ func TestRPCFaults(t *testing.T) {
 	} {
 		n.rpc.Set(fault.reply)
 		status, took, err := n.login(t)
-		if status != fault.want || took > 15*time.Second {
+		if status != fault.want || took > time.Minute { // its deadline is five seconds; without one it waits for ever
 			t.Errorf("it %s: %d %v after %v, want %d", name, status, err, took, fault.want)
 		}
 		n.healed(t, name)
@@ -147,7 +147,7 @@ func (n *nearCrash) stall(t *testing.T) {
 	var logins sync.WaitGroup
 	for range 200 {
 		logins.Go(func() {
-			if status, took, err := n.login(t); status != http.StatusServiceUnavailable || took > 20*time.Second {
+			if status, took, err := n.login(t); status != http.StatusServiceUnavailable || took > time.Minute {
 				t.Errorf("a login of 200 while it stalls: %d %v after %v, want 503 within its deadline", status, err, took)
 			}
 		})

@@ -36,8 +36,8 @@ func (c *cache) get(hash *[sha256.Size]byte) *Session {
 	return nil
 }
 
-// put stores s in place of an older session of the same token, a free way, or a victim.
-func (c *cache) put(s *Session) {
+// put stores s in place of an older session of the same token, a free way, or a victim, and returns what was there.
+func (c *cache) put(s *Session) *Session {
 	set := c.set(&s.hash)
 	free := -1
 	for i := range set {
@@ -45,14 +45,13 @@ func (c *cache) put(s *Session) {
 		if old == nil {
 			free = i
 		} else if old.hash == s.hash {
-			set[i].Store(s)
-			return
+			return set[i].Swap(s)
 		}
 	}
 	if free < 0 {
 		free = int(c.next.Add(1) % cacheWays)
 	}
-	set[free].Store(s)
+	return set[free].Swap(s)
 }
 
 // warnLimit lets one warning a minute through. The zero value is ready.

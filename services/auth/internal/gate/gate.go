@@ -128,7 +128,7 @@ func (g *Gate) judge(r *http.Request, t *target, match *route.Match, now time.Ti
 		return nil, false, errNode
 	case !canonical:
 		return nil, false, fault.Wrap(canonicalErr, errTarget.Code, errTarget.Message).Because(errTarget.Reason)
-	case session.header.tooLong:
+	case !session.header.fits():
 		return nil, false, g.refuseList(r.Context(), session)
 	case !session.Rights.Meets(match, g.EnforcesPermissions):
 		return nil, false, errPermission
@@ -156,7 +156,7 @@ func (g *Gate) probe(r *http.Request) (*Session, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case session.header.tooLong:
+	case !session.header.fits():
 		return nil, g.refuseList(r.Context(), session)
 	case g.PlainProxy != Probe:
 		return nil, nil // a proxy that lost the target must not learn an identity to inject
@@ -183,7 +183,7 @@ func (g *Gate) optional(r *http.Request, host string) *Session {
 		return nil
 	}
 	session, err := g.Sessions.Authenticate(r.Context(), raw)
-	if err != nil || !g.HostAllowed(session.Node, host) || session.header.tooLong {
+	if err != nil || !g.HostAllowed(session.Node, host) || !session.header.fits() {
 		return nil
 	}
 	return session
@@ -260,7 +260,8 @@ var none = []string{""}
 func (d Decision) WriteIdentity(h http.Header) {
 	key, user, permissions, expires, proof := none, none, none, none, none
 	if d.Session != nil {
-		user, permissions, expires = d.Session.header.key, d.Session.header.permissions, d.Session.header.expires
+		header := &d.Session.header
+		user, permissions, expires = header.key[:], header.permissions[:], header.expires[:]
 		if d.Form != Probe {
 			key = user
 		}
@@ -275,8 +276,8 @@ func (d Decision) WriteIdentity(h http.Header) {
 
 // WriteAdmin sets the headers with which answers of the administration routes name the caller.
 func (s *Session) WriteAdmin(h http.Header) {
-	h[identity.HeaderUser] = s.header.key
-	if len(s.Permissions) > 0 && !s.header.tooLong {
-		h[identity.HeaderPermissions] = s.header.permissions
+	h[identity.HeaderUser] = s.header.key[:]
+	if len(s.Permissions) > 0 && s.header.fits() {
+		h[identity.HeaderPermissions] = s.header.permissions[:]
 	}
 }

@@ -49,7 +49,7 @@ func (l *Lease) Check(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case fresh.joined != old.joined || fresh.exactExpiry < old.exactExpiry || !fresh.Rights.Meets(&l.match, l.enforced):
+	case fresh.header.permissions != old.header.permissions || fresh.exactExpiry < old.exactExpiry || !fresh.Rights.Meets(&l.match, l.enforced):
 		return ErrNarrowed
 	}
 	l.session.Store(fresh)

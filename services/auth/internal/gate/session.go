@@ -27,27 +27,27 @@ type Session struct {
 	KeyType     store.KeyType
 	RootID      string // the root key that the rights come from; KeyID for a root key
 	Family      string
-	Expires     int64         // Unix seconds; the earliest of token and keys
-	Permissions []string      // what token, key and root all cover, verbatim: the list that the node gets
-	Rights      Rights        // the three lists on their own, for decisions
-	Node        NodeBinding   // host that the token is bound to
-	joined      string        // Permissions as one text
-	header      sessionHeader // header values, prepared once
-	live        store.Live    // family, key and root as they were read
-	secretEpoch uint64        // of the signing secrets, read before the token was verified
+	Expires     int64             // Unix seconds; the earliest of token and keys
+	Permissions []string          // what token, key and root all cover, verbatim: the list that the node gets
+	Rights      Rights            // the three lists on their own, for decisions
+	Node        NodeBinding       // host that the token is bound to
+	header      sessionHeader     // header values, prepared once
+	live        *store.LiveFamily // shared by all tokens of the family
+	basis       store.Basis       // what the session depends on
+	secretEpoch uint64            // of the signing secrets, read before the token was verified
 	hash        [sha256.Size]byte
-	issuedAt    int64 // of the token, Unix seconds
-	exactExpiry int64 // Unix seconds at which the session is over, leeway included
-	idle        int64 // seconds without use after which it is over
+	issuedAt    int64              // of the token, Unix seconds
+	exactExpiry int64              // Unix seconds at which the session is over, leeway included
+	idle        int64              // seconds without use after which it is over
+	lists       [3]*permission.Set // room for Rights
 }
 
 // sessionHeader holds the values of the identity headers in the form that net/http stores them, so that
 // writing them allocates nothing.
-type sessionHeader struct {
-	key, permissions, expires []string
-	tooLong                   bool
-	values                    [3]string // what the slices hold
-}
+type sessionHeader struct{ key, permissions, expires [1]string }
+
+// fits reports whether the permissions can go into a header.
+func (h *sessionHeader) fits() bool { return len(h.permissions[0]) <= maxHeaderPermissions }
 
 // Sessions turns token texts into sessions. It keeps a bounded cache of verified tokens that a change of the
 // family, the key, its root or the signing secrets outdates at once. Set the exported fields before use.
@@ -87,21 +87,24 @@ func (s *Sessions) authenticate(ctx context.Context, raw string, now int64) (*Se
 	if err != nil {
 		return nil, err
 	}
+	session.live = s.Store.Hold(session.live)
 	if !s.use(session, now) {
+		s.Store.Release(session.live)
 		return nil, errExpired
 	}
 	session.hash = hash
-	s.cache.put(session)
+	if old := s.cache.put(session); old != nil {
+		s.Store.Release(old.live)
+	}
 	return session, nil
 }
 
 // use notes that a session is used now, unless it has expired or was left idle for too long.
 func (s *Sessions) use(session *Session, now int64) bool {
-	last := session.live.Family.Use
-	if now >= session.exactExpiry || now-last.Last() >= session.idle {
+	if now >= session.exactExpiry || now-session.live.LastUse() >= session.idle {
 		return false
 	}
-	s.Store.Touch(last, now)
+	s.Store.Touch(session.live, now)
 	return true
 }
 
@@ -116,7 +119,7 @@ func digest(raw string) [sha256.Size]byte {
 
 // current reports whether nothing that the session was built from has changed since.
 func (s *Session) current(secretEpoch uint64) bool {
-	return s.secretEpoch == secretEpoch && s.live.Current()
+	return s.secretEpoch == secretEpoch && s.basis.Current()
 }
 
 var (
@@ -138,16 +141,14 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 	claims := verified.Claims()
 	live, err := s.Store.Live(ctx, claims.Family, claims.Subject)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrRevoked):
 		return nil, errRevoked
 	case err != nil:
 		return nil, fault.Wrap(err, fault.Internal, "read the key")
-	case live.Family.Revoked != 0 || live.Family.Key != claims.Subject || live.Key.Revoked != 0 || live.Root.Revoked != 0:
-		return nil, errRevoked
 	}
 	session := &Session{
 		KeyID: live.Key.ID, KeyType: live.Key.Type, RootID: live.Root.ID, Family: live.Family.ID, Expires: claims.Expires,
-		Node: ParseNodeBinding(claims.NodeURL), live: live, secretEpoch: secretEpoch,
+		Node: ParseNodeBinding(claims.NodeURL), live: live.Family, basis: live.Basis, secretEpoch: secretEpoch,
 		idle: s.Store.Limits.Span(live.Family.Machine),
 	}
 	session.issuedAt = claims.IssuedAt
@@ -155,39 +156,30 @@ func (s *Sessions) verify(ctx context.Context, raw string) (*Session, error) {
 	session.endAt(live.Key.ExpiresAt)
 	session.endAt(live.Root.ExpiresAt)
 	session.endAt(s.Store.Limits.End(live.Family.Created, live.Family.Machine))
-	session.grant(claims.Permissions)
-	session.header.render(session)
+	session.grant(claims.Permissions, live.Key, live.Root)
+	session.header.key[0], session.header.expires[0] = session.KeyID, strconv.FormatInt(session.Expires, 10)
 	return session, nil
 }
 
 // grant works out what the token, the key and the root above it allow together, and renders it for the header. In most
 // sessions the token repeats the key's list and the root may do everything: then the key's record has it all.
-func (s *Session) grant(token []string) {
-	key, root := s.live.Key, s.live.Root
+func (s *Session) grant(token []string, key, root *store.LiveKey) {
+	s.Rights = s.lists[:0]
 	var bounds [][]string
-	same := slices.Equal(token, key.Permissions)
-	if same {
-		s.Rights = Rights{key.Set}
-	} else {
-		s.Rights = Rights{permission.NewSet(token), key.Set}
+	if !slices.Equal(token, key.Permissions) {
+		s.Rights = append(s.Rights, permission.NewSet(token))
 		bounds = append(bounds, key.Permissions)
 	}
+	s.Rights = append(s.Rights, key.Set)
 	if root != key && !slices.Equal(root.Permissions, unlimited) {
 		s.Rights = append(s.Rights, root.Set)
 		bounds = append(bounds, root.Permissions)
 	}
-	s.joined = key.Joined
-	if s.Permissions = key.Effective; !same || len(bounds) > 0 {
+	s.Permissions, s.header.permissions[0] = key.Effective, key.Joined
+	if len(bounds) > 0 {
 		s.Permissions = permission.Effective(token, bounds...)
-		s.joined = permission.Join(s.Permissions)
+		s.header.permissions[0] = permission.Join(s.Permissions)
 	}
-}
-
-// render prepares the header values of a session.
-func (h *sessionHeader) render(s *Session) {
-	h.values = [...]string{s.KeyID, s.joined, strconv.FormatInt(s.Expires, 10)}
-	h.key, h.permissions, h.expires = h.values[0:1:1], h.values[1:2:2], h.values[2:3:3]
-	h.tooLong = len(s.joined) > maxHeaderPermissions
 }
 
 // unlimited is a list that takes nothing away from any other, bindings included.

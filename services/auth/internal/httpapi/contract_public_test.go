@@ -132,7 +132,7 @@ var tokenChecks = []contractCheck{
 			"missing field":      {"client_name", nil, 400, "application/json"},
 			"empty method":       {"auth_method", "", 422, "application/json"},
 			"negative timestamp": {"timestamp", -1, 400, "application/json"},
-			// decided (ARCHITECTURE, "A body that is not JSON"): 415, as RFC 9110 section 15.5.16 has it.
+			// decided (docs/decisions.md, "A body that is not JSON"): 415, as RFC 9110 section 15.5.16 has it.
 			"wrong content type": {"timestamp", 1, 415, "text/plain"},
 		} {
 			body := s.loginBody("dev")

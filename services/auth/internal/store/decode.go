@@ -157,8 +157,17 @@ func (s *scan) peek() byte {
 	return s.rest[0]
 }
 
-func decodeLiveFamily(raw []byte) (*LiveFamily, error) {
-	f := new(LiveFamily)
+// readFamily is what decisions need of the record of a family.
+type readFamily struct {
+	Key       string `json:"key"`
+	Revoked   int64  `json:"revoked_at"`
+	Created   int64  `json:"created"`
+	Refreshed int64  `json:"last_refresh"`
+	Machine   bool   `json:"machine"`
+}
+
+func decodeLiveFamily(raw []byte) (readFamily, error) {
+	var f readFamily
 	s := start(raw)
 	for name, more := s.next(true); more; name, more = s.next(false) {
 		switch string(name) {
@@ -179,8 +188,9 @@ func decodeLiveFamily(raw []byte) (*LiveFamily, error) {
 	if !s.odd {
 		return f, nil
 	}
-	f = new(LiveFamily)
-	return f, slowly(raw, f)
+	var slow readFamily
+	err := slowly(raw, &slow)
+	return slow, err
 }
 
 func decodeLiveKey(raw []byte) (*LiveKey, error) {

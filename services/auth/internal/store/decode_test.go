@@ -22,7 +22,7 @@ func FuzzLiveRecords(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		compareReadings(t, raw, decodeLiveFamily)
+		compareReadings(t, raw, func(raw []byte) (*readFamily, error) { f, err := decodeLiveFamily(raw); return &f, err })
 		compareReadings(t, raw, decodeLiveKey)
 		list, err := decodePermissions([]byte(raw))
 		var want struct{ Permissions []string }

@@ -1,8 +1,11 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
@@ -43,10 +46,85 @@ func TestLive_KeyReadForAnotherSession(t *testing.T) {
 			_, err := tx.RevokeKey("root", start)
 			return err
 		})
-		if revoked := readLive(t, s, "one", "a"); revoked.Root.Revoked == 0 {
-			t.Error("the root was revoked, and its old reading is served")
+		if l, err := s.Live(t.Context(), "one", "a"); !errors.Is(err, store.ErrRevoked) {
+			t.Errorf("the root was revoked: %+v, %v, want ErrRevoked", l, err)
 		}
 	})
+}
+
+// views counts the snapshots that are taken.
+type views struct {
+	kv.DB
+	n atomic.Int64
+}
+
+func (v *views) View(ctx context.Context, fn func(kv.Tx) error) error {
+	v.n.Add(1)
+	return v.DB.View(ctx, fn)
+}
+
+// What was read for one token serves the others of its session while somebody holds it, and is read again after a change.
+func TestLive_FamilyReadForAnotherToken(t *testing.T) {
+	onEachBackend(t, func(t *testing.T, db kv.DB) {
+		counted := &views{DB: db}
+		s := open(t, counted)
+		createClients(t, s, map[string]string{"a": "", "b": ""})
+		update(t, s, func(tx *store.Tx) error {
+			return tx.CreateFamily(store.Family{ID: "fam", Key: "a", Machine: true, Created: 7})
+		})
+		reads := func(want int64, what string) {
+			t.Helper()
+			if n := counted.n.Swap(0); n != want {
+				t.Errorf("%s: %d snapshots, want %d", what, n, want)
+			}
+		}
+		readLive(t, s, "fam", "a")
+		reads(2, "nothing known")
+		readLive(t, s, "fam", "a")
+		reads(1, "key known, nobody holds the family")
+		f := s.Hold(readLive(t, s, "fam", "a").Family)
+		counted.n.Store(0)
+		if again := readLive(t, s, "fam", "a"); again.Family != f || !f.Machine || f.Created != 7 || f.Key != "a" {
+			t.Errorf("held: %+v, and another reading %+v", f, again.Family)
+		}
+		reads(0, "family held")
+		if _, err := s.Live(t.Context(), "fam", "b"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the family of another key: %v, want ErrNotFound", err)
+		}
+		update(t, s, func(tx *store.Tx) error { return tx.RevokeFamily("fam", start) })
+		if _, err := s.Live(t.Context(), "fam", "a"); !errors.Is(err, store.ErrRevoked) {
+			t.Errorf("after the revocation: %v, want ErrRevoked", err)
+		}
+	})
+}
+
+// A family that a login has left in memory is read once like any other.
+func TestLive_FamilyOfALogin(t *testing.T) {
+	counted := &views{DB: closing(t, memory.New())}
+	s := open(t, counted)
+	createClients(t, s, map[string]string{"a": ""})
+	f := store.Family{ID: "fam", Key: "a"}
+	update(t, s, func(tx *store.Tx) error { return tx.CreateFamily(f) })
+	s.Used(f, start)
+	first := s.Hold(readLive(t, s, "fam", "a").Family)
+	counted.n.Store(0)
+	if again := readLive(t, s, "fam", "a"); again.Family != first || counted.n.Load() != 0 {
+		t.Errorf("%d snapshots for the second token, want none", counted.n.Load())
+	}
+}
+
+// After a login the family is in memory, but nobody has read it from the store since its cell was seen: it may have been
+// revoked in between.
+func TestLive_RevokedBetweenLoginAndNote(t *testing.T) {
+	s := open(t, closing(t, memory.New()))
+	createClients(t, s, map[string]string{"a": ""})
+	f := store.Family{ID: "fam", Key: "a"}
+	update(t, s, func(tx *store.Tx) error { return tx.CreateFamily(f) })
+	update(t, s, func(tx *store.Tx) error { return tx.RevokeFamily("fam", start) })
+	s.Used(f, start)
+	if _, err := s.Live(t.Context(), "fam", "a"); !errors.Is(err, store.ErrRevoked) {
+		t.Errorf("Live = %v, want ErrRevoked", err)
+	}
 }
 
 // Lists are shared by their text only: keys with the same list share it, a key with another never gets it.

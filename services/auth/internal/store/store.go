@@ -22,6 +22,7 @@ import (
 // The errors of the package; match them with errors.Is.
 var (
 	ErrNotFound = errors.New("no such record")
+	ErrRevoked  = errors.New("revoked")
 	ErrExists   = errors.New("record exists already")
 	ErrUsed     = errors.New("challenge was used already")
 	ErrClock    = errors.New("the clock was set back, and the challenge may have been used before that")
@@ -62,6 +63,7 @@ type Store struct {
 
 	db     kv.DB
 	cells  cells
+	held   held
 	recent recent
 	uses   uses
 }
@@ -70,8 +72,10 @@ type Store struct {
 // refused with [ErrNewer].
 func Open(ctx context.Context, db kv.DB) (*Store, error) {
 	seed := maphash.MakeSeed()
-	s := &Store{db: db, Audit: audit.New(db), cells: cells{seed: seed}}
-	s.uses.seed, s.uses.due = seed, make(chan struct{}, 1)
+	s := &Store{
+		db: db, Audit: audit.New(db),
+		cells: cells{seed: seed}, held: held{seed: seed}, uses: uses{due: make(chan struct{}, 1)},
+	}
 	err := db.Update(ctx, func(tx kv.Tx) error {
 		var found struct {
 			V int `json:"v"`

@@ -3,7 +3,6 @@ package store_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,7 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
 
-// session stores a key with one session and returns its live records.
+// session stores a key with one session and returns its live records, held.
 func session(t *testing.T, s *store.Store, id string) store.Live {
 	t.Helper()
 	update(t, s, func(tx *store.Tx) error {
@@ -32,6 +31,7 @@ func live(t *testing.T, s *store.Store, id string) store.Live {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.Family = s.Hold(l.Family)
 	return l
 }
 
@@ -63,6 +63,7 @@ type writes struct {
 	kv.DB
 	updates atomic.Int64
 	fail    atomic.Pointer[error]
+	before  atomic.Pointer[func()] // of the next update
 }
 
 func (w *writes) Update(ctx context.Context, fn func(kv.Tx) error) error {
@@ -70,6 +71,9 @@ func (w *writes) Update(ctx context.Context, fn func(kv.Tx) error) error {
 		return *err
 	}
 	w.updates.Add(1)
+	if before := w.before.Swap(nil); before != nil {
+		(*before)()
+	}
 	return w.DB.Update(ctx, fn)
 }
 
@@ -78,14 +82,14 @@ func TestUses_SavedInOneWriteHoweverManyThereWere(t *testing.T) {
 		counted := &writes{DB: db}
 		s := open(t, counted)
 		l := session(t, s, "a")
-		idle := session(t, s, "idle")
+		session(t, s, "idle")
 		at := start.Unix()
-		if got := l.Family.Use.Last(); got != at {
+		if got := l.Family.LastUse(); got != at {
 			t.Errorf("a session that was never used: last use %d, want its beginning, %d", got, at)
 		}
 		counted.updates.Store(0)
 		for i := range 1000 {
-			s.Touch(l.Family.Use, at+int64(i/100))
+			s.Touch(l.Family, at+int64(i/100))
 		}
 		if session, key := lastUse(t, s, "a"); session != at+9 || key != 0 || counted.updates.Load() != 0 {
 			t.Errorf("before the save: session %d, key %d, %d writes, want %d, 0 and none", session, key, counted.updates.Load(), at+9)
@@ -102,7 +106,6 @@ func TestUses_SavedInOneWriteHoweverManyThereWere(t *testing.T) {
 		if session, key := lastUse(t, again, "idle"); session != at || key != 0 {
 			t.Errorf("the other session: %d and key %d, want %d and never", session, key, at)
 		}
-		runtime.KeepAlive(idle)
 	})
 }
 
@@ -112,10 +115,9 @@ func TestUses_Batches(t *testing.T) {
 	s := open(t, counted)
 	const sessions = 1000
 	for i := range sessions {
-		s.Touch(session(t, s, strconv.Itoa(i)).Family.Use, start.Unix()+1+int64(i))
+		s.Touch(session(t, s, strconv.Itoa(i)).Family, start.Unix()+1+int64(i))
 	}
 	counted.updates.Store(0)
-	runtime.GC() // nobody but the queue holds the uses
 	save(t, s)
 	if n := counted.updates.Load(); n != 4 {
 		t.Errorf("%d transactions for %d sessions, want 4 of at most 256", n, sessions)
@@ -134,7 +136,7 @@ func TestUses_FailedSaveIsMadeUpFor(t *testing.T) {
 	var all []store.Live
 	for i := range 600 {
 		l := session(t, s, strconv.Itoa(i))
-		s.Touch(l.Family.Use, start.Unix()+5)
+		s.Touch(l.Family, start.Unix()+5)
 		all = append(all, l)
 	}
 	broken := errors.New("no space left on device")
@@ -142,7 +144,7 @@ func TestUses_FailedSaveIsMadeUpFor(t *testing.T) {
 	if err := s.SaveUses(t.Context()); !errors.Is(err, broken) || !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("SaveUses = %v, want the failure, marked", err)
 	}
-	s.Touch(all[0].Family.Use, start.Unix()+9)
+	s.Touch(all[0].Family, start.Unix()+9)
 	db.fail.Store(nil)
 	save(t, s)
 	for i := range all {
@@ -156,19 +158,92 @@ func TestUses_FailedSaveIsMadeUpFor(t *testing.T) {
 	}
 }
 
-// A decision that was evicted and comes back finds the use that is not yet saved.
+// A decision that was evicted and comes back finds the use that is not yet saved, also while it is being saved. After
+// that nothing of it is left in memory.
 func TestUses_FoundAgainBeforeTheSave(t *testing.T) {
-	s := open(t, closing(t, memory.New()))
+	db := &writes{DB: closing(t, memory.New())}
+	s := open(t, db)
 	s.Limits.Idle = time.Hour
-	func() { s.Touch(session(t, s, "a").Family.Use, start.Unix()+77) }()
-	runtime.GC()
-	if got := live(t, s, "a").Family.Use.Last(); got != start.Unix()+77 {
-		t.Errorf("last use %d after a collection, want %d", got, start.Unix()+77)
+	l := session(t, s, "a")
+	s.Touch(l.Family, start.Unix()+77)
+	s.Release(l.Family)
+	check := func(when string, want int64) {
+		t.Helper()
+		again, err := s.Live(t.Context(), "a", "key-a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := s.Hold(again.Family)
+		defer s.Release(f)
+		if got := f.LastUse(); got != want {
+			t.Errorf("%s: last use %d, want %d", when, got, want)
+		}
+	}
+	check("before the save", start.Unix()+77)
+	saving := func() {
+		for range 2 {
+			check("during the save", start.Unix()+77)
+		}
+	}
+	db.before.Store(&saving)
+	save(t, s)
+	if n := store.Held(s); n != 0 {
+		t.Errorf("%d families in memory after the save, want none", n)
+	}
+	check("after the save", start.Unix()+77)
+}
+
+// A session that is used while it is saved is saved again.
+func TestUses_UsedDuringTheSave(t *testing.T) {
+	db := &writes{DB: closing(t, memory.New())}
+	s := open(t, db)
+	l := session(t, s, "a")
+	s.Touch(l.Family, start.Unix()+1)
+	saving := func() {
+		s.Touch(l.Family, start.Unix()+2)
+		s.Release(l.Family)
+	}
+	db.before.Store(&saving)
+	save(t, s)
+	save(t, s)
+	if session, key := lastUse(t, s, "a"); session != start.Unix()+2 || key != session {
+		t.Errorf("session %d, key %d, want %d", session, key, start.Unix()+2)
+	}
+	if n := store.Held(s); n != 0 {
+		t.Errorf("%d families in memory, want none", n)
+	}
+}
+
+// A decision that is evicted while a request uses it: the use reaches those who have read the session again.
+func TestUses_OfAnEvictedDecision(t *testing.T) {
+	s := open(t, closing(t, memory.New()))
+	evicted := session(t, s, "a").Family
+	s.Release(evicted)
+	again := live(t, s, "a").Family
+	s.Touch(evicted, start.Unix()+9)
+	save(t, s)
+	if session, key := lastUse(t, s, "a"); again == evicted || again.LastUse() != start.Unix()+9 || session != start.Unix()+9 || key != session {
+		t.Errorf("read again: %d, stored: session %d, key %d, want %d", again.LastUse(), session, key, start.Unix()+9)
+	}
+}
+
+// All tokens of a session share its last use, whoever read it first, and forget it with the last of them.
+func TestUses_SharedByAllTokens(t *testing.T) {
+	s := open(t, closing(t, memory.New()))
+	one := session(t, s, "a")
+	two := live(t, s, "a")
+	s.Touch(one.Family, start.Unix()+5)
+	if got := two.Family.LastUse(); got != start.Unix()+5 {
+		t.Errorf("the other token was used at %d, want %d", got, start.Unix()+5)
 	}
 	save(t, s)
-	runtime.GC()
-	if got := live(t, s, "a").Family.Use.Last(); got != start.Unix()+77 {
-		t.Errorf("last use %d after the save, want %d", got, start.Unix()+77)
+	s.Release(one.Family)
+	if n := store.Held(s); n != 1 {
+		t.Errorf("%d families in memory with one token, want 1", n)
+	}
+	s.Release(two.Family)
+	if n := store.Held(s); n != 0 {
+		t.Errorf("%d families in memory with none, want none", n)
 	}
 }
 
@@ -183,12 +258,12 @@ func TestUses_SweptWithTheirSession(t *testing.T) {
 		}
 		return n
 	}
-	s.Touch(l.Family.Use, start.Unix()+1)
+	s.Touch(l.Family, start.Unix()+1)
 	save(t, s)
 	if count() != 1 {
 		t.Fatal("nothing was saved")
 	}
-	s.Touch(l.Family.Use, start.Unix()+2)
+	s.Touch(l.Family, start.Unix()+2)
 	if n, err := s.SweepFamilies(t.Context(), start, ""); n != 1 || err != nil {
 		t.Fatalf("the sweep deleted %d, %v", n, err)
 	}
@@ -223,10 +298,10 @@ func bucket(t *testing.T, db kv.DB, name string) map[string]string {
 func TestUses_ClockThatWasInTheFuture(t *testing.T) {
 	s := open(t, closing(t, memory.New()))
 	l := session(t, s, "a")
-	s.Touch(l.Family.Use, start.AddDate(74, 0, 0).Unix())
+	s.Touch(l.Family, start.AddDate(74, 0, 0).Unix())
 	save(t, s)
 	for i := range int64(2) {
-		s.Touch(l.Family.Use, start.Unix()+i)
+		s.Touch(l.Family, start.Unix()+i)
 	}
 	save(t, s)
 	if session, key := lastUse(t, s, "a"); session != start.Unix()+1 || key != start.Unix()+1 {
@@ -246,14 +321,14 @@ func usesOverflow(t *testing.T, idle time.Duration) {
 	t.Helper()
 	s := open(t, closing(t, memory.New()))
 	s.Limits.Idle = idle
-	const sessions = 1<<15 + 1000
+	const sessions = 1<<14 + 1000
 	families := make([]store.Family, sessions)
 	for i := range families {
 		families[i] = store.Family{ID: strconv.Itoa(i), Key: "k"}
 		s.Used(families[i], start)
 	}
-	if n := store.Queued(s); n != 1<<15 {
-		t.Errorf("%d uses wait, want %d", n, 1<<15)
+	if n := store.Queued(s); n != 1<<14 {
+		t.Errorf("%d uses wait, want %d", n, 1<<14)
 	}
 	asked := false
 	select {
@@ -277,12 +352,12 @@ func usesOverflow(t *testing.T, idle time.Duration) {
 	})
 }
 
-// Uses, saves and collections at the same time: the last use of each session is known in the end.
+// Uses and saves at the same time: the last use of each session is known in the end.
 func TestUses_Parallel(t *testing.T) {
 	s := open(t, closing(t, memory.New()))
 	const sessions, steps = 64, 300
 	for i := range sessions {
-		session(t, s, strconv.Itoa(i))
+		s.Release(session(t, s, strconv.Itoa(i)).Family)
 	}
 	var users sync.WaitGroup
 	for i := range sessions {
@@ -293,7 +368,9 @@ func TestUses_Parallel(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				s.Touch(l.Family.Use, start.Unix()+step)
+				f := s.Hold(l.Family)
+				s.Touch(f, start.Unix()+step)
+				s.Release(f)
 			}
 		})
 	}
@@ -307,9 +384,11 @@ func TestUses_Parallel(t *testing.T) {
 		case <-done:
 			running = false
 		default:
-			runtime.GC()
 		}
 		save(t, s)
+	}
+	if n := store.Held(s); n != 0 {
+		t.Errorf("%d families in memory, want none", n)
 	}
 	if n := store.Queued(s); n != 0 {
 		t.Errorf("%d uses still wait", n)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/lestrrat-go/jwx/v3/jws/jwsbb"
 )
@@ -41,51 +42,71 @@ func (c *Codec) seal(kind Kind, kid string, secret, payload []byte) (string, err
 	return string(segmentEncoding.AppendEncode(text, mac)), nil
 }
 
-// envelope is a token taken apart. Nothing in it is authenticated.
+// envelope is a token taken apart. Nothing in it is authenticated. Envelopes are used again: what outlives the
+// verification is copied out of them.
 type envelope struct {
-	input   []byte // what the MAC covers
-	mac     []byte
 	kid     string
-	payload string // base64url, not decoded: claims are not read before the signature
+	input   []byte // what the MAC covers
+	payload []byte // base64url, not decoded: claims are not read before the signature
+	mac     []byte
+
+	text, decoded [MaxSize]byte
+}
+
+var envelopes = sync.Pool{New: func() any { return new(envelope) }}
+
+// payload returns the claims of a token of one kind as text, with signed only after its signature was verified.
+func (c *Codec) payload(raw string, kind Kind, signed bool) (string, error) {
+	e := envelopes.Get().(*envelope)
+	defer envelopes.Put(e)
+	if err := c.parse(e, raw, kind); err != nil {
+		return "", err
+	}
+	if signed {
+		if err := c.authenticate(e, kind); err != nil {
+			return "", err
+		}
+	}
+	b, err := e.decode(e.payload)
+	return string(b), err
 }
 
 // parse takes a token of one kind apart and checks its form and header.
-func (c *Codec) parse(raw string, kind Kind) (envelope, error) {
+func (c *Codec) parse(e *envelope, raw string, kind Kind) error {
 	// The cheap bounds first: many dots or many bytes must not cost memory (CVE-2025-30204, CVE-2025-27144).
 	if len(raw) > MaxSize {
-		return envelope{}, invalid("too long")
+		return invalid("too long")
 	}
 	if strings.Count(raw, ".") != 2 {
-		return envelope{}, invalid("not three segments")
+		return invalid("not three segments")
 	}
 	if strings.IndexByte(raw, '\n') >= 0 || strings.IndexByte(raw, '\r') >= 0 {
-		return envelope{}, invalid("line break")
+		return invalid("line break")
 	}
 	first, last := strings.IndexByte(raw, '.'), strings.LastIndexByte(raw, '.')
-	text, err := decodeSegment(raw[:first])
+	text := e.text[:copy(e.text[:], raw)]
+	decoded, err := e.decode(text[:first])
 	if err != nil {
-		return envelope{}, err
+		return err
 	}
-	head, err := readHeader(string(text))
+	head, err := readHeader(string(decoded))
 	switch {
 	case err != nil:
-		return envelope{}, err
+		return err
 	case head.alg != c.algorithm:
-		return envelope{}, invalid("alg")
+		return invalid("alg")
 	case head.typ == "" || head.typ != kind.typ():
-		return envelope{}, invalid("typ")
+		return invalid("typ")
 	case !validID(head.kid):
-		return envelope{}, invalid("kid")
+		return invalid("kid")
 	}
-	mac, err := decodeSegment(raw[last+1:])
-	if err != nil {
-		return envelope{}, err
-	}
-	return envelope{input: []byte(raw[:last]), mac: mac, kid: head.kid, payload: raw[first+1 : last]}, nil
+	e.kid, e.input, e.payload = head.kid, text[:last], text[first+1:last]
+	e.mac, err = e.decode(text[last+1:])
+	return err
 }
 
 // authenticate checks the MAC with the secret that the token names: ErrUnknownKID when there is none.
-func (c *Codec) authenticate(e envelope, kind Kind) error {
+func (c *Codec) authenticate(e *envelope, kind Kind) error {
 	secret, ok := c.lookup(kind, e.kid)
 	if !ok {
 		return ErrUnknownKID
@@ -99,16 +120,11 @@ func (c *Codec) authenticate(e envelope, kind Kind) error {
 	return nil
 }
 
-// claims decodes the payload.
-func (e envelope) claims() (string, error) {
-	b, err := decodeSegment(e.payload)
-	return string(b), err
-}
-
-func decodeSegment(s string) ([]byte, error) {
-	b, err := segmentEncoding.DecodeString(s)
+// decode returns what a segment says, until the next call.
+func (e *envelope) decode(segment []byte) ([]byte, error) {
+	n, err := segmentEncoding.Decode(e.decoded[:], segment)
 	if err != nil {
 		return nil, invalid("base64url")
 	}
-	return b, nil
+	return e.decoded[:n], nil
 }

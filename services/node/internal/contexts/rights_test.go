@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
@@ -87,7 +88,7 @@ func (l *lease) Check(context.Context) error {
 
 // A queue of calls before a busy context is no store of rights: what was revoked meanwhile is not executed.
 func TestExecute_RevokedWhileItWaitsForItsTurn(t *testing.T) {
-	f := openWith(t, t.TempDir(), setup{})
+	f := openWith(t, t.TempDir(), setup{limit: time.Minute})
 	c := f.make().Context
 	busy, stop := context.WithCancel(f.ctx)
 	spun := make(chan error, 1)
