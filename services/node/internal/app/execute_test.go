@@ -15,6 +15,7 @@ import (
 
 	"github.com/calimero-network/mero-go/pkg/reqctx"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
+	"github.com/calimero-network/mero-go/services/node/internal/httpapi"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 	"github.com/calimero-network/mero-go/services/node/testapp"
 )
@@ -215,7 +216,7 @@ func TestContexts_BadInputChangesNothing(t *testing.T) {
 		{"POST /contexts", `{"applicationId":"APP","initializationParams":[256]}`, 400, "Invalid JSON data: "},
 		{"POST /contexts", `{"applicationId":"APP","initializationParams":[` + strings.Repeat("1,", 1<<20) + `1]}`, 400, "initializationParams is 1 bytes longer"},
 		{"POST /contexts", `{"applicationId":"APP","serviceName":"x"}`, 400, "no such service"},
-		{"POST /contexts", strings.Repeat(" ", 9<<20), 413, "the body is too large"},
+		{"POST /contexts", strings.Repeat(" ", 8<<20+1024), 413, "the body is too large"},
 		{"DELETE /contexts/x", ``, 400, "Invalid context id"},
 		{"DELETE /contexts/CTX", `{"requester":"x"}`, 400, "Invalid requester"},
 		{"DELETE /contexts/CTX", `{"requester":"OTHER"}`, 403, "may not act as"},
@@ -339,7 +340,7 @@ func TestRPC_Transport(t *testing.T) {
 	simple.Header.Set("Content-Type", "text/plain")
 	n.grant(simple, "k1", "admin")
 	expect(t, do(t, simple), 415, `{"error":"the body must be application/json"}`)
-	large := n.rpc(t, "admin", `{"jsonrpc":"2.0","id":1,"method":"execute","params":{"x":"`+strings.Repeat("x", 16<<20)+`"}}`)
+	large := n.rpc(t, "admin", `{"jsonrpc":"2.0","id":1,"method":"execute","params":{"x":"`+strings.Repeat("x", httpapi.MaxRPCBody)+`"}}`)
 	expect(t, large, 413, `{"error":"the body is too large"}`)
 	// Ten megabytes of arguments are allowed, and reach the application, which has a buffer of 64 KiB.
 	big := n.execute(t, "admin", c, "echo", `"`+strings.Repeat("x", 9<<20)+`"`)
