@@ -5,13 +5,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -109,28 +107,8 @@ func serverEvents(addr, contextID string) (io.Reader, error) {
 // startCrowd returns when n subscribers of each kind, and the one that does not read, are subscribed.
 func startCrowd(t *testing.T, addr, contextID string, n int) (stop func()) {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", crowdRole, addr, contextID, n))
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		t.Fatalf("the subscribers: %v", err)
-	}
-	return func() {
-		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
-			t.Errorf("the subscribers: %v", err)
-		}
-	}
+	_, _, stop = startRole(t, crowdRole, fmt.Sprintf("%s %s %d", addr, contextID, n))
+	return stop
 }
 
 // post sends JSON to a node and decodes the answer.

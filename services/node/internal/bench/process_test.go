@@ -103,11 +103,12 @@ type process struct {
 	pid  int
 }
 
-// startBare starts the bare server in a process of its own.
-func startBare(t *testing.T) process {
+// startRole starts this test binary in a process of its own, with a role that TestMain knows and what the role is told. It
+// returns the first line that the process writes, and what ends the process.
+func startRole(t *testing.T, role, told string) (line string, pid int, stop func()) {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
-	cmd.Env = append(os.Environ(), bareRole+"="+t.TempDir())
+	cmd.Env = append(os.Environ(), role+"="+told)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -120,16 +121,24 @@ func startBare(t *testing.T) process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = func() {
 		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil {
-			t.Errorf("the bare server: %v", err)
+			t.Errorf("%s: %v", role, err)
 		}
-	})
-	addr, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatalf("the bare server's address: %v", err)
 	}
-	return process{strings.TrimSpace(addr), cmd.Process.Pid}
+	if line, err = bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		stop()
+		t.Fatalf("%s said nothing: %v", role, err)
+	}
+	return strings.TrimSpace(line), cmd.Process.Pid, stop
+}
+
+// startBare starts the bare server.
+func startBare(t *testing.T) process {
+	t.Helper()
+	addr, pid, stop := startRole(t, bareRole, t.TempDir())
+	t.Cleanup(stop)
+	return process{addr, pid}
 }
 
 // buildNode builds the command as it ships.
