@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/calimero-network/mero-go/pkg/freeport"
 )
 
 // Relay passes TCP connections on, byte for byte, and keeps the requests that went through.
@@ -65,7 +63,7 @@ func (r Request) Head() string {
 
 // NewRelay starts a relay to target.
 func NewRelay(target string) (*Relay, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", freeport.Addr())
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}

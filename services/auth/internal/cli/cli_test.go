@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/services/auth/internal/cli"
 )
 
@@ -263,8 +264,7 @@ func TestHealthcheck(t *testing.T) {
 			}
 		}
 	}
-	probe.Close()
-	if code, _, stderr := command(t, environment(t, "AUTH_ADMIN_ADDR=127.0.0.1:"+port), "healthcheck"); code != cli.ExitError || !strings.Contains(stderr, "not healthy") {
+	if code, _, stderr := command(t, environment(t, "AUTH_ADMIN_ADDR="+freeport.Addr()), "healthcheck"); code != cli.ExitError || !strings.Contains(stderr, "not healthy") {
 		t.Errorf("healthcheck of nobody: %d %q", code, stderr)
 	}
 }

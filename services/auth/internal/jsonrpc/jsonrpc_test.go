@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc"
 	"github.com/calimero-network/mero-go/services/auth/internal/jsonrpc/jsonrpctest"
 )
@@ -265,10 +266,7 @@ func TestCall_BrokenAnswerThatRepeatsTheKeys(t *testing.T) {
 }
 
 func TestCall_NobodyListens(t *testing.T) {
-	s := httptest.NewServer(http.NotFoundHandler())
-	address := s.URL
-	s.Close()
-	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: address + "/path-key", APIKey: apiKey})
+	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: "http://" + freeport.Addr() + "/path-key", APIKey: apiKey})
 	_, err := call(t, c)
 	wantUnavailable(t, "Call", err, "near: the RPC server gave no usable answer")
 }

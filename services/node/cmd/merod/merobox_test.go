@@ -4,72 +4,46 @@ package main_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
 )
-
-// closedPort returns a port that nobody listens on.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
 
 // What merobox does with a binary (contract section 7): init with ports and --auth-mode embedded, plain run, and then it
 // polls the health. No variable and no file of ours helps.
 func TestMerobox_CommandsOfTheContract(t *testing.T) { // node check H72
 	bin, home, name := build(t), t.TempDir(), "calimero-node-1"
-	var server string
-	var cmd *exec.Cmd
+	server := freeport.Port()
+	merod := func(args ...string) *exec.Cmd {
+		c := exec.CommandContext(context.WithoutCancel(t.Context()), bin, append([]string{"--home", home, "--node", name}, args...)...)
+		c.Env = []string{"HOME=" + home}
+		return c
+	}
+	if out, err := merod("init", "--server-port", server, "--swarm-port", freeport.Port(), "--auth-mode", "embedded").CombinedOutput(); err != nil {
+		t.Fatalf("init: %v\n%s", err, out)
+	}
+	cfg, _, err := config.Load(filepath.Join(home, name, "config.toml"), nil, nil)
+	if err != nil || cfg.Server.AuthMode != config.AuthEmbedded || cfg.Identity.PeerID == "" {
+		t.Fatalf("the configuration: %v, auth mode %s, peer %q", err, cfg.Server.AuthMode, cfg.Identity.PeerID)
+	}
+	run := merod("run")
+	var log logText
+	run.Stderr = writer(log.add)
+	if err := run.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = run.Process.Kill() }) // it may have ended
 	ended := make(chan error, 1)
-	for try := 0; cmd == nil; try++ { // a port may be taken between the look and the start
-		server = closedPort(t)
-		merod := func(args ...string) *exec.Cmd {
-			c := exec.CommandContext(context.WithoutCancel(t.Context()), bin, append([]string{"--home", home, "--node", name}, args...)...)
-			c.Env = []string{"HOME=" + home}
-			return c
-		}
-		args := []string{"init", "--server-port", server, "--swarm-port", closedPort(t), "--auth-mode", "embedded"}
-		if try > 0 {
-			args = append(args, "--force")
-		}
-		if out, err := merod(args...).CombinedOutput(); err != nil {
-			t.Fatalf("init: %v\n%s", err, out)
-		}
-		cfg, _, err := config.Load(filepath.Join(home, name, "config.toml"), nil, nil)
-		if err != nil || cfg.Server.AuthMode != config.AuthEmbedded || cfg.Identity.PeerID == "" {
-			t.Fatalf("the configuration: %v, auth mode %s, peer %q", err, cfg.Server.AuthMode, cfg.Identity.PeerID)
-		}
-		run := merod("run")
-		var log logText
-		run.Stderr = writer(log.add)
-		if err := run.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = run.Process.Kill() }) // it may have ended
-		go func() { ended <- run.Wait() }()
-		if healthy(t, server, ended) {
-			cmd = run
-		} else if !strings.Contains(log.String(), "address already in use") || try == 5 {
-			t.Fatalf("run:\n%s", log.String())
-		}
+	go func() { ended <- run.Wait() }()
+	if !healthy(t, server, ended) {
+		t.Fatalf("run:\n%s", log.String())
 	}
 	base := "http://127.0.0.1:" + server
 	for path, want := range map[string]int{"/admin-api/health": 200, "/auth/health": 200, "/admin-api/contexts": 401, "/admin-api/peers": 401} {
@@ -82,7 +56,7 @@ func TestMerobox_CommandsOfTheContract(t *testing.T) { // node check H72
 			t.Errorf("%s: %s, want %d", path, res.Status, want)
 		}
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := run.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ended; err != nil {
