@@ -17,6 +17,7 @@ func FuzzMessage(f *testing.F) {
 	for _, seed := range []string{
 		subscribe(ctxA), `{"id":null,"method":"unsubscribe","params":{"groupIds":["` + strings.Repeat("ab", 32) + `"]}}`, `{"id":"a","method":"execute","params":{}}`,
 		`{"id":1e400,"method":"x"}`, `{"id":{},"method":"x"}`, `{"ID":1,"Method":"subscribe"}`, `{"id":1,"id":[],"method":"x"}`, `{"params":{"contextIds":[null]}}`, "{", "[]", "",
+		" \t\r\n{}", "{}\v", "\u00a0{}", "\x85{}", // around JSON there are four kinds of space, and Unicode knows more
 	} {
 		f.Add([]byte(seed))
 	}

@@ -48,7 +48,8 @@ func parseRequest(text []byte) (r request, ok bool, err error) {
 		Method json.RawMessage `json:"method"`
 		Params json.RawMessage `json:"params"`
 	}
-	if text = bytes.TrimSpace(text); len(text) == 0 || text[0] != '{' || !json.Valid(text) {
+	// Not bytes.TrimSpace: Unicode has more kinds of space than JSON (RFC 8259 section 2).
+	if begin := bytes.TrimLeft(text, " \t\r\n"); len(begin) == 0 || begin[0] != '{' || !json.Valid(text) {
 		return request{}, false, nil
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
