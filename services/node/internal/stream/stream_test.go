@@ -30,6 +30,9 @@ import (
 	"github.com/calimero-network/mero-go/services/node/internal/stream"
 )
 
+// patience bounds in tests what takes no time but on a busy machine.
+const patience = time.Minute
+
 var (
 	ctxA = id.ID{1}
 	ctxB = id.ID{2}
@@ -43,7 +46,8 @@ type server struct {
 	t     testing.TB
 	bus   *event.Bus
 	db    *store.Store
-	clock atomic.Int64 // seconds that the hub's clock is ahead
+	clock atomic.Int64              // seconds that the hub's clock is ahead
+	still atomic.Pointer[time.Time] // what it shows when it stands still, else nil
 
 	mu      sync.Mutex
 	callers map[string]caller.Caller
@@ -110,7 +114,34 @@ func start(t testing.TB, o options) *server {
 	return s
 }
 
-func (s *server) now() time.Time { return time.Now().Add(time.Duration(s.clock.Load()) * time.Second) }
+// narrow opens a connection whose client keeps little of what it does not read, whatever the system would let it.
+func narrow(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+}
+
+// slowClient is the client of whoever is slow.
+var slowClient = &http.Client{Transport: &http.Transport{DialContext: narrow, DisableKeepAlives: true}}
+
+func (s *server) now() time.Time {
+	if at := s.still.Load(); at != nil {
+		return *at
+	}
+	return time.Now().Add(time.Duration(s.clock.Load()) * time.Second)
+}
+
+// brief returns a caller whose token lives for a moment from when its stream opens, however late that is: the clock stands
+// still from now on. It does so ahead of the time, because the deadlines of connections go by it too.
+func (s *server) brief(permissions ...string) caller.Caller {
+	at := time.Now().Add(30 * time.Minute)
+	s.still.Store(&at)
+	c := s.key("brief", permissions...)
+	c.Expires = at.Add(100 * time.Millisecond)
+	return c
+}
 
 func (s *server) key(name string, permissions ...string) caller.Caller {
 	return caller.Caller{Key: name, Permissions: permission.NewSet(permissions), Expires: s.now().Add(time.Hour)}
@@ -231,7 +262,7 @@ func (c *ws) send(text string) {
 
 func (c *ws) receive() string {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	_, text, err := c.Read(ctx)
 	if err != nil {
@@ -257,7 +288,7 @@ func (c *ws) expect(want string) {
 // closed reads until the connection ends, and returns how.
 func (c *ws) closed() string {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
 	for {
 		_, _, err := c.Read(ctx)
@@ -401,7 +432,7 @@ func (s *server) listen(as, session string, contexts ...id.ID) {
 // ended waits until the hub has counted an ending.
 func (s *server) ended(kind stream.Kind, reason string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if s.Hub.Stats().Ended[stream.Ending{Kind: kind, Reason: reason}] > 0 {
 			return
 		}

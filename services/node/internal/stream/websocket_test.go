@@ -202,7 +202,7 @@ func TestWebSocket_ManyCallsAtOnce(t *testing.T) {
 	for n := range calls {
 		c.send(fmt.Sprintf(`{"id":%d,"method":"execute","params":{"n":%d}}`, n, n))
 	}
-	for deadline := time.Now().Add(20 * time.Second); running.Load() < 16 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); running.Load() < 16 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 	}
 	silent := s.dialWith("", &websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool { return false }})
 	if got := silent.closed(); got != "1002 Ping timeout" { // as long as that takes, the other one is not read from
@@ -376,10 +376,8 @@ func TestWebSocket_EndsACallWithItsConnection(t *testing.T) {
 
 func TestWebSocket_EndsWithItsToken(t *testing.T) {
 	s := start(t, options{})
-	short := s.key("short", "context:subscribe")
-	short.Expires = s.now().Add(3 * time.Second)
-	s.as("short", short)
-	if got := s.dial("short").closed(); got != "1008 token_expired" {
+	s.as("brief", s.brief("context:subscribe"))
+	if got := s.dial("brief").closed(); got != "1008 token_expired" {
 		t.Errorf("expired: closed with %q", got)
 	}
 	c := s.dial("key")
@@ -498,7 +496,7 @@ func TestWebSocket_Handshake(t *testing.T) {
 			t.Fatal(err)
 		}
 		buf := make([]byte, 12)
-		if _, err := conn.Read(buf); err != nil || string(buf) != fmt.Sprintf("HTTP/1.1 %d", x.want) {
+		if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != fmt.Sprintf("HTTP/1.1 %d", x.want) {
 			t.Errorf("%s: %q %v, want %d", name, buf, err, x.want)
 		}
 		_ = conn.Close()
@@ -524,19 +522,31 @@ func TestLimits_OfConnections(t *testing.T) {
 	}
 }
 
-func TestWebSocket_SlowClientIsCutAndHoldsNobodyUp(t *testing.T) {
-	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = 5 * time.Second }}) // the quick one has it, too
-	slow, quick := s.dial("key"), s.dial("key")
+func TestWebSocket_SlowClientHoldsNobodyUp(t *testing.T) {
+	s := start(t, options{})
+	slow, quick := s.dialWith("key", &websocket.DialOptions{HTTPClient: slowClient}), s.dial("key")
 	slow.ask(subscribe(ctxA), subscribed(ctxA))
 	quick.ask(subscribe(ctxA), subscribed(ctxA))
-	big := event.StateMutation{Context: ctxA, Emitted: []event.Emitted{{Kind: "Big", Data: make([]byte, 1<<18)}}}
 	for range 8 { // more than the kernel buffers, while slow reads nothing
 		s.publish(big)
 		quick.receive()
 	}
+}
+
+// big is an event of half a megabyte, as clients get it.
+var big = event.StateMutation{Context: ctxA, Emitted: []event.Emitted{{Kind: "Big", Data: make([]byte, 1<<18)}}}
+
+func TestWebSocket_SlowClientIsCut(t *testing.T) {
+	s := start(t, options{config: func(c *stream.Config) { c.WriteTimeout = time.Second }})
+	slow, quick := s.dialWith("key", &websocket.DialOptions{HTTPClient: slowClient}), s.dial("key")
+	slow.ask(subscribe(ctxA), subscribed(ctxA))
+	quick.ask(subscribe(ctxB), subscribed(ctxB)) // what it is told never fills its connection
+	for range 8 {
+		s.publish(big)
+	}
 	s.ended(stream.WebSocket, "slow_client")
-	s.publish(mutation(ctxA, 7))
-	quick.expect(`{"id":null,"result":` + shown(ctxA, 7) + `}`)
+	s.publish(mutation(ctxB, 7))
+	quick.expect(`{"id":null,"result":` + shown(ctxB, 7) + `}`)
 }
 
 func TestWebSocket_IsToldOfLostEvents(t *testing.T) {
