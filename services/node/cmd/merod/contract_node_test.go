@@ -78,6 +78,12 @@ func (g *group) restart(t *testing.T) {
 	g.process = startWith(owner, g.bin, g.home, g.environ...)
 }
 
+// patience bounds what takes no time but on a busy machine.
+const patience = time.Minute
+
+// attempts are how often a check is made that a machine which stands still for seconds leaves undecided.
+const attempts = 5
+
 // asItIs follows no redirect.
 func asItIs(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
@@ -342,7 +348,7 @@ func handshake(t *testing.T, base, target string, prepare func(*http.Request)) (
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * patience)); err != nil {
 		t.Fatal(err)
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+target, nil)
@@ -479,6 +485,16 @@ func (g *group) sse(t *testing.T, key, last string) *sse {
 // openEvents sends a request that is answered with a stream.
 func openEvents(t *testing.T, client *http.Client, r *http.Request) *sse {
 	t.Helper()
+	s := askEvents(t, client, r)
+	if s.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s", r.URL.Path, s.Status)
+	}
+	return s
+}
+
+// askEvents is openEvents for a request that may be refused.
+func askEvents(t *testing.T, client *http.Client, r *http.Request) *sse {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	res, err := client.Do(r.WithContext(ctx))
 	if err != nil {
@@ -487,11 +503,7 @@ func openEvents(t *testing.T, client *http.Client, r *http.Request) *sse {
 	}
 	leave := func() { cancel(); _ = res.Body.Close() }
 	t.Cleanup(leave)
-	s := &sse{answer: answer{res, ""}, t: t, lines: bufio.NewScanner(res.Body), leave: leave}
-	if res.StatusCode != http.StatusOK {
-		t.Fatalf("GET %s: %s", r.URL.Path, res.Status)
-	}
-	return s
+	return &sse{answer: answer{res, ""}, t: t, lines: bufio.NewScanner(res.Body), leave: leave}
 }
 
 // next reads a frame. id is that of the frame, text its data.

@@ -26,7 +26,7 @@ var groups = []struct {
 	{"basics", nil, basics},
 	{"applications", []string{"MEROD_APPLICATIONS__ALLOWED_NETWORKS=127.0.0.1/32"}, applications},
 	{"blobs", nil, blobs},
-	{"execution", []string{"MEROD_EXECUTION__TIME_LIMIT=2s"}, execution},
+	{"execution", nil, execution},
 	{"streams", nil, streams},
 	{"authentication", nil, authentication},
 	{"operation", nil, operation},
