@@ -50,13 +50,29 @@ func (l *logText) String() string {
 // newSite starts a new node. Logins are not limited unless env says so.
 func newSite(t *testing.T, env ...string) *site {
 	t.Helper()
-	s := &site{bin: build(t), home: t.TempDir(), env: append([]string{
+	s := &site{bin: build(t), home: shortDir(t), env: append([]string{
 		"PATH=" + os.Getenv("PATH"), "MEROD_SERVER__AUTH_MODE=embedded", "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/0",
 		"AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_RPM=0",
 	}, env...)}
 	s.run(t)
 	t.Cleanup(func() { s.end(t, syscall.SIGTERM) })
 	return s
+}
+
+// shortDir is a directory with a short name, because the path of a Unix socket is limited to 107 bytes and the control
+// socket of mero-auth lies in it.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "m") //nolint:usetesting // the name of the test would make the path too long
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // run starts the node and waits until it is up.
@@ -112,7 +128,7 @@ func (s *site) end(t *testing.T, sig syscall.Signal) {
 // await waits until the log holds text.
 func (s *site) await(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(s.log.String(), text); time.Sleep(5 * time.Millisecond) { // a poll
+	for deadline := time.Now().Add(patience); !strings.Contains(s.log.String(), text); time.Sleep(5 * time.Millisecond) { // a poll
 		if time.Now().After(deadline) {
 			t.Fatalf("the log lacks %q:\n%s", text, s.log)
 		}

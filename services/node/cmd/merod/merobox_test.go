@@ -19,7 +19,7 @@ import (
 // What merobox does with a binary (contract section 7): init with ports and --auth-mode embedded, plain run, and then it
 // polls the health. No variable and no file of ours helps.
 func TestMerobox_CommandsOfTheContract(t *testing.T) { // node check H72
-	bin, home, name := build(t), t.TempDir(), "calimero-node-1"
+	bin, home, name := build(t), shortDir(t), "calimero-node-1"
 	server := freeport.Port()
 	merod := func(args ...string) *exec.Cmd {
 		c := exec.CommandContext(context.WithoutCancel(t.Context()), bin, append([]string{"--home", home, "--node", name}, args...)...)
@@ -39,9 +39,9 @@ func TestMerobox_CommandsOfTheContract(t *testing.T) { // node check H72
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = run.Process.Kill() }) // it may have ended
-	ended := make(chan error, 1)
-	go func() { ended <- run.Wait() }()
+	ended, gone := make(chan error, 1), make(chan struct{})
+	go func() { ended <- run.Wait(); close(gone) }()
+	t.Cleanup(func() { _ = run.Process.Kill(); <-gone }) // it may have ended
 	if !healthy(t, server, ended) {
 		t.Fatalf("run:\n%s", log.String())
 	}
@@ -76,7 +76,7 @@ func healthy(t *testing.T, port string, ended <-chan error) bool {
 	if n, err := strconv.Atoi(port); err != nil || n == 0 {
 		t.Fatalf("port %q", port)
 	}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		select {
 		case err := <-ended:
 			t.Logf("run ended: %v", err)
