@@ -278,7 +278,7 @@ func TestRun_InitHealthcheckReloadStop(t *testing.T) {
 	at := func(args ...string) []string { return append([]string{"--home", home, "-n", "n"}, args...) }
 	r := startMerod(t, env, at("run", "--init")...)
 	r.errs.await("MEROD_SERVICE_HOST is not a setting")
-	if code, out, errs := merod(t, env, at("healthcheck")...); code != 0 || out != "ready\n" {
+	if code, out, errs := merod(t, env, at("healthcheck", "--timeout", "1m")...); code != 0 || out != "ready\n" {
 		t.Errorf("healthcheck: exit code %d, %q, %q", code, out, errs)
 	}
 	r.hangup <- syscall.SIGHUP
@@ -291,7 +291,7 @@ func TestRun_InitHealthcheckReloadStop(t *testing.T) {
 	if code := r.stop(); code != 0 {
 		t.Errorf("exit code %d: %s", code, r.errs)
 	}
-	if code, _, errs := merod(t, env, at("healthcheck")...); code != 1 || errs == "" {
+	if code, _, errs := merod(t, env, at("healthcheck", "--timeout", "1m")...); code != 1 || errs == "" {
 		t.Errorf("healthcheck of a stopped node: exit code %d, %q", code, errs)
 	}
 	peerID := load(t, filepath.Join(home, "n")).Identity.PeerID
@@ -310,7 +310,7 @@ func TestHealthcheck_BelowThePathPrefix(t *testing.T) {
 	env := []string{"MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/" + freeport.Port(), "MEROD_SERVER__AUTH_MODE=none", "NODE_PATH_PREFIX=/node1"}
 	home := t.TempDir()
 	startMerod(t, env, "--home", home, "-n", "n", "run", "--init")
-	if code, out, errs := merod(t, env, "--home", home, "-n", "n", "healthcheck"); code != 0 || out != "ready\n" {
+	if code, out, errs := merod(t, env, "--home", home, "-n", "n", "healthcheck", "--timeout", "1m"); code != 0 || out != "ready\n" {
 		t.Errorf("healthcheck: exit code %d, %q, %q", code, out, errs)
 	}
 }
@@ -358,7 +358,7 @@ func TestHealthcheck_AdminSurfaceOff(t *testing.T) {
 	if code, _, errs := merod(t, nil, "--home", home, "-n", "n", "init"); code != 0 {
 		t.Fatal(errs)
 	}
-	code, _, errs := merod(t, []string{"MEROD_SERVER__ADMIN__ENABLED=false"}, "--home", home, "-n", "n", "healthcheck")
+	code, _, errs := merod(t, []string{"MEROD_SERVER__ADMIN__ENABLED=false"}, "--home", home, "-n", "n", "healthcheck", "--timeout", "1m")
 	if code != 1 || !strings.Contains(errs, "server.admin is off") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}
@@ -377,7 +377,7 @@ func TestHealthcheck_NodeThatIsNotReady(t *testing.T) {
 		t.Fatal(errs)
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	code, _, errs := merod(t, []string{"MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/" + port}, "--home", home, "-n", "n", "healthcheck")
+	code, _, errs := merod(t, []string{"MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/" + port}, "--home", home, "-n", "n", "healthcheck", "--timeout", "1m")
 	if code != 1 || !strings.Contains(errs, "not ready (503") {
 		t.Errorf("exit code %d, %q", code, errs)
 	}

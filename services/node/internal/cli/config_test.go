@@ -131,7 +131,7 @@ func TestMerobox(t *testing.T) { // node checks J83, contract 7
 	}
 	r := startMerod(t, env, at("run", "--mock-tee")...)
 	r.errs.await("--mock-tee has no effect")
-	if code, out, errs := merod(t, env, at("healthcheck")...); code != 0 || out != "ready\n" {
+	if code, out, errs := merod(t, env, at("healthcheck", "--timeout", "1m")...); code != 0 || out != "ready\n" {
 		t.Errorf("healthcheck: exit code %d, %q, %q", code, out, errs)
 	}
 	if text := r.errs.String(); !strings.Contains(text, `"level":"DEBUG"`) {

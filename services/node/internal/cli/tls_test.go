@@ -51,19 +51,19 @@ func TestRun_TLS(t *testing.T) {
 	at := func(args ...string) []string { return append([]string{"--home", home, "-n", "n"}, args...) }
 	r := startMerod(t, env, at("run", "--init")...)
 	r.errs.await(`"tls":true`)
-	if code, out, errs := merod(t, env, at("healthcheck")...); code != 0 || out != "ready\n" {
+	if code, out, errs := merod(t, env, at("healthcheck", "--timeout", "1m")...); code != 0 || out != "ready\n" {
 		t.Errorf("healthcheck: exit code %d, %q, %q", code, out, errs)
 	}
 	writePair(t, certs, "renewed.example.com")
 	r.hangup <- syscall.SIGHUP
 	r.errs.await("renewed.example.com")
-	if code, out, errs := merod(t, env, at("healthcheck")...); code != 0 || out != "ready\n" {
+	if code, out, errs := merod(t, env, at("healthcheck", "--timeout", "1m")...); code != 0 || out != "ready\n" {
 		t.Errorf("healthcheck after the renewal: exit code %d, %q, %q", code, out, errs)
 	}
 	other := t.TempDir()
 	writePair(t, other, "node.example.com")
 	wrong := append(env[:2:2], "MEROD_SERVER__TLS__CERT_FILE="+filepath.Join(other, "cert.pem"), "MEROD_SERVER__TLS__KEY_FILE="+filepath.Join(other, "key.pem"))
-	if code, _, errs := merod(t, wrong, at("healthcheck")...); code != 1 || !strings.Contains(errs, "another certificate") {
+	if code, _, errs := merod(t, wrong, at("healthcheck", "--timeout", "1m")...); code != 1 || !strings.Contains(errs, "another certificate") {
 		t.Errorf("healthcheck of a stranger: exit code %d, %q", code, errs)
 	}
 	if code, _, errs := merod(t, env[:3], at("run")...); code != 1 || !strings.Contains(errs, "server.tls") {
