@@ -22,7 +22,7 @@ func (n *node) drip(t *testing.T, r *http.Request, body string, between func()) 
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	var head strings.Builder

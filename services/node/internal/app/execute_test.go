@@ -373,7 +373,7 @@ func TestRPC_ClientLeaves(t *testing.T) {
 	running := func() float64 {
 		return scrape(t, n.as(t, "admin", http.MethodGet, "/metrics", nil).body, "http_requests_in_flight", nil)
 	}
-	for deadline := time.Now().Add(20 * time.Second); running() < 2; time.Sleep(time.Millisecond) { // with the scrape
+	for deadline := time.Now().Add(patience); running() < 2; time.Sleep(time.Millisecond) { // with the scrape
 		if time.Now().After(deadline) {
 			t.Fatal("the call does not reach the node")
 		}

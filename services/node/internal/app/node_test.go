@@ -168,7 +168,7 @@ func TestMetrics_OfExecutionsEventsAndStreams(t *testing.T) { // node check J82
 	n.told(t, s.next(), made)
 	leave()
 	after := read()
-	for deadline := time.Now().Add(20 * time.Second); scrape(t, after, "merod_streams", map[string]string{"kind": "sse"}) != 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); scrape(t, after, "merod_streams", map[string]string{"kind": "sse"}) != 0 && time.Now().Before(deadline); {
 		after = read()
 	}
 	for _, tt := range []struct {
@@ -231,7 +231,7 @@ func TestSmuggling_BothLengths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.WriteString(conn, text); err != nil {
