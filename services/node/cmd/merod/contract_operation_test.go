@@ -107,7 +107,7 @@ func drains(t *testing.T, bin string) bool {
 	go func() { ended <- g.end(syscall.SIGTERM) }()
 	inLoop, overHTTP, overWebSocket := <-loop, <-set, s.next()
 	if time.Since(began) >= drain {
-		_ = <-ended // how does not matter any more
+		t.Logf("undecided: the node ended after %s with %v", time.Since(began), <-ended)
 		return false
 	}
 	if !strings.HasPrefix(inLoop, "200 ") || !strings.Contains(inLoop, "ran longer than "+limit.String()) {
