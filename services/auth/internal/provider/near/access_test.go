@@ -217,6 +217,7 @@ func FuzzCheckAccessKey(f *testing.F) {
 	f.Add([]byte(neartest.FullAccess))
 	f.Add([]byte(`{"nonce":1,"permission":{"FunctionCall":{"allowance":null,"receiver_id":"a","method_names":[]}},"block_height":1}`))
 	f.Add([]byte(`{"permission":"FullAccess","Permission":1,"block_height":1}`))
+	f.Add([]byte(`{"permission":"FullAccess","permi\u017fsion":1,"block_height":1}`))
 	f.Add([]byte(`{"error":"x","permission":"FullAccess","block_height":1}`))
 	f.Add([]byte(`{"permission":"Full\u0041ccess","block_height":18446744073709551616}`))
 	f.Fuzz(func(t *testing.T, result []byte) {
