@@ -93,11 +93,12 @@ func FuzzRecord(f *testing.F) {
 		}
 		return db, k
 	}
-	db, k := open(0)
+	const ours, theirs = 2, 3
+	db, k := open(ours)
 	want := signing(k)
 	// A record like ours, and never one under our master key: other processes of the fuzzer have other secrets under it,
 	// and a byte that is changed back would make theirs good.
-	foreign, _ := open(1)
+	foreign, _ := open(theirs)
 	var whole []byte
 	if err := foreign.View(f.Context(), func(tx kv.Tx) (err error) {
 		whole, err = tx.Get("system", "secrets:access")
@@ -117,7 +118,7 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k, err := secret.Open(t.Context(), db, sealer(t, 0), opt)
+		k, err := secret.Open(t.Context(), db, sealer(t, ours), opt)
 		if err != nil {
 			t.Fatalf("Open with the record %q = %v", value, err)
 		}
