@@ -9,12 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/pkg/serve"
 )
 
+// listen takes a port that nobody else gets when it is closed.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", freeport.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
