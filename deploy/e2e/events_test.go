@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -75,10 +74,8 @@ func TestScenarioStreamsEndWithTheirToken(t *testing.T) {
 	if rest := next(); rest != "" {
 		t.Errorf("SSE goes on with %q", rest)
 	}
-	const closing = "\x88\x0f\x03\xf0token_expired" // code 1008
-	frame := make([]byte, len(closing))
-	if _, err := io.ReadFull(upgraded, frame); err != nil || string(frame) != closing {
-		t.Errorf("WebSocket ends with %q, %v", frame, err)
+	if reason := (socket{conn, upgraded}).closed(t); reason != "token_expired" {
+		t.Errorf("WebSocket ends with %q", reason)
 	}
 	if now := time.Now(); now.Before(end) || now.After(end.Add(30*time.Second)) {
 		t.Errorf("the streams ended at %s, the token at %s", now, end)
