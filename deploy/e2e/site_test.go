@@ -69,7 +69,7 @@ type administered struct {
 
 // Access tokens of the scenarios' stack live as short as a test can wait for, so that expired ones can be had, and longer
 // than a busy machine needs for the few requests that a test makes with one.
-const shortExpiry = 20 * time.Second
+const shortExpiry = 30 * time.Second
 
 var shared struct {
 	once sync.Once
