@@ -74,7 +74,8 @@ func (s socket) frame(t *testing.T) (byte, []byte) {
 			return kind, payload
 		}
 		answer := append([]byte{pong, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...) // masked with zeros
-		_, _ = s.Write(answer) // of a node that has gone, the next frame tells
+		// Whether the node has gone, the next frame tells.
+		_, _ = s.Write(answer)
 	}
 }
 
