@@ -164,6 +164,16 @@ func TestCheck_CodeBehindABuildTag(t *testing.T) {
 	r.wants(t, 1, []string{"in m with -tags soak", "check failed: vet"}, "deploy/scripts/check.sh", "vet")
 }
 
+// What comes from a network is asked for again, but not for ever.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	for fails, want := range map[string]string{"1": "xx 0", "9": "xxx 1"} {
+		r := newRepository(t, map[string]string{"fetch.sh": "#!/usr/bin/env bash\n. deploy/scripts/attempt.sh\n" +
+			"fetch() { printf x >>tries; [ $(wc -c <tries) -gt " + fails + " ]; }\ncode=0; again fetch || code=$?\necho \"$(cat tries) $code\"\n"})
+		r.wants(t, 0, []string{"try 1 failed: fetch", want}, "fetch.sh")
+	}
+}
+
 const passing = "package m\n\nimport \"testing\"\n\nfunc TestRan(t *testing.T) {}\n"
 
 func TestTest_BuildThatFails(t *testing.T) {
