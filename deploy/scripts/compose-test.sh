@@ -15,6 +15,7 @@ export MERO_EDGE_SUBNET=172.30.241.0/28 MERO_OUT_AUTH_SUBNET=172.30.241.48/28 ME
 export MERO_GATE_SUBNET=172.30.241.16/28 MERO_GATE_PROXY=172.30.241.18 MERO_GATE_AUTH=172.30.241.19
 merobox_subnet=172.30.241.80/28
 export MERO_BACKEND_SUBNET=172.30.241.32/28 MERO_BACKEND_PROXY=172.30.241.34 MERO_BACKEND_NODE=172.30.241.35
+export COMPOSE_HTTP_TIMEOUT=600 # Compose 1 gives the engine 60 s for each answer, and this machine is busy
 load_env
 
 work=$(mktemp -d)
@@ -27,7 +28,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-if ! timeout 10 docker version >/dev/null 2>&1; then
+if ! timeout 60 docker version >/dev/null 2>&1; then
     # The directory stays: the next run finds the images in it.
     engine=$PWD/.tools/docker
     started=$(deploy/offline/dockerd.sh start "$engine" --bridge none)
@@ -258,7 +259,7 @@ merobox_node() {
 
 # healthy NAME PATH: waits for a container of merobox's.
 healthy() {
-    local deadline=$((SECONDS + 30))
+    local deadline=$((SECONDS + 120))
     until curl -fsS -m 5 -o /dev/null "http://$(kept "$1")$2" 2>/dev/null; do
         [ $SECONDS -lt $deadline ] || { docker logs --tail 20 "$merobox-$1" 2>&1; return 1; }
         sleep 0.2
