@@ -1,7 +1,6 @@
 package seal_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -67,11 +66,12 @@ func TestSeal_RoundTrip(t *testing.T) {
 	}
 }
 
-// TestOpen_KnownAnswer pins the format by a text that another implementation (Python's cryptography) made from the
-// description: stores written by one version must open in the next.
+// knownAnswer was made by another implementation (Python's cryptography) from the description.
+const knownAnswer = "s1.F4lVMGZrJ1o.AAECAwQFBgcICQoLLSfdnnTlWONx9gfKgA_RTLN8lxBsZEgAynQLpQ"
+
+// TestOpen_KnownAnswer pins the format: stores written by one version must open in the next.
 func TestOpen_KnownAnswer(t *testing.T) {
-	const sealed = "s1.F4lVMGZrJ1o.AAECAwQFBgcICQoLLSfdnnTlWONx9gfKgA_RTLN8lxBsZEgAynQLpQ"
-	got, err := sealer(t, 1, "secrets").Open(place, sealed)
+	got, err := sealer(t, 1, "secrets").Open(place, knownAnswer)
 	if err != nil || string(got) != "known answer" {
 		t.Errorf("Open = %q, %v, want \"known answer\"", got, err)
 	}
@@ -166,6 +166,7 @@ func FuzzOpen(f *testing.F) {
 	s := sealer(f, 1, "secrets")
 	good := s.Seal(place, []byte("secret"))
 	f.Add(good)
+	f.Add(knownAnswer)
 	f.Add(good[:len(good)-1])
 	f.Add("s1.")
 	f.Add("s1." + strings.Repeat("A", 11) + ".")
@@ -175,7 +176,7 @@ func FuzzOpen(f *testing.F) {
 		switch {
 		case err != nil && !errors.Is(err, seal.ErrCorrupt) && !errors.Is(err, seal.ErrWrongMaster):
 			t.Errorf("Open(%q) = %v", text, err)
-		case err == nil && !bytes.Equal(plain, []byte("secret")):
+		case err == nil && string(plain) != "secret" && string(plain) != "known answer": // those were sealed with this key
 			t.Errorf("Open(%q) = %q: forged", text, plain)
 		}
 	})
