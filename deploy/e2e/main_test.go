@@ -57,7 +57,11 @@ func prepare() error {
 		return err
 	}
 	// Short, because the path of a Unix socket is; reachable, because nginx's workers are another user.
-	if runDir, err = os.MkdirTemp("", "mero-e2e"); err != nil {
+	base := os.TempDir()
+	if len(base) > 40 {
+		base = "/tmp"
+	}
+	if runDir, err = os.MkdirTemp(base, "mero-e2e"); err != nil {
 		return err
 	}
 	if err := os.Chmod(runDir, 0o755); err != nil {

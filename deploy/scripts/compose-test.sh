@@ -306,6 +306,10 @@ merobox_gated_node() {
     call 403 "http://$(kept node2)/admin-api/blobs" "${identity[@]}" -H 'Host: evil.example'
 }
 
+# What a run that was broken off has left.
+merobox_down >/dev/null 2>&1 || true
+"${compose[@]}" down --volumes --remove-orphans >>"$work/compose.log" 2>&1 || true
+
 started=$SECONDS
 check start start_stack
 [ "$failed" = 0 ] || { echo "0 $failed 0" >>"${MERO_TEST_COUNTS:-/dev/null}"; exit 1; }
