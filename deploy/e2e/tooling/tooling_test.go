@@ -199,10 +199,12 @@ func TestFuzz_CountsTargets(t *testing.T) {
 	fuzz := func(name, body string) string {
 		return "func Fuzz" + name + "(f *testing.F) {\n\tf.Add(1)\n\tf.Fuzz(func(t *testing.T, n int) { " + body + " })\n}\n"
 	}
-	r := newRepository(t, map[string]string{"m/sub/fuzz_test.go": "package sub\n\nimport \"testing\"\n\n" +
-		fuzz("Good", "") + fuzz("Fine", "") + fuzz("Bad", "t.Error(n)"),
+	r := newRepository(t, map[string]string{
+		"m/sub/fuzz_test.go": "package sub\n\nimport \"testing\"\n\n" +
+			fuzz("Good", "") + fuzz("Fine", "") + fuzz("Bad", "t.Error(n)"),
 		"m/killed/fuzz_test.go": "package killed\n\nimport (\n\t\"os\"\n\t\"syscall\"\n\t\"testing\"\n)\n\n" +
-			fuzz("Killed", "if os.Mkdir(\"once\", 0o700) == nil { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }")})
+			fuzz("Killed", "if os.Mkdir(\"once\", 0o700) == nil { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }"),
+	})
 	r.wants(t, 1, []string{"--- PASS: fuzz/FuzzGood", "--- FAIL: fuzz/FuzzBad", "FuzzKilled (m ./killed): its worker was killed", "3 passed, 1 failed"}, "deploy/scripts/fuzz.sh", "1000x")
 }
 
