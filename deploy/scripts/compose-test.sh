@@ -62,11 +62,16 @@ check() {
 
 container() { docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" --filter "label=com.docker.compose.service=$1"; }
 
-# call STATUS ARGUMENTS...: a request through nginx; the answer, head and body, lands in $work/answer.
+# call STATUS ARGUMENTS...: a request through nginx; the answer, head and body, lands in $work/answer. nginx gives a gate
+# that is later than five seconds, as on a busy machine, up with 503, and asks to come back after a second.
 call() {
-    local want=$1 got
+    local want=$1 got giveup=$((SECONDS + 120))
     shift
-    got=$(curl -sS -m 60 -D "$work/head" -o "$work/body" -w '%{http_code}' "$@") || return 1
+    while :; do
+        got=$(curl -sS -m 60 -D "$work/head" -o "$work/body" -w '%{http_code}' "$@") || return 1
+        if [ "$got" != 503 ] || [ $SECONDS -ge $giveup ] || ! grep -qi '^retry-after: 1.$' "$work/head"; then break; fi
+        sleep 1
+    done
     tr -d '\r' <"$work/head" >"$work/answer"
     cat "$work/body" >>"$work/answer"
     [ "$got" = "$want" ] || { echo "status $got, want $want"; cat "$work/answer"; return 1; }
