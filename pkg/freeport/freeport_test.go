@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	var ports []string
-	for range 500 {
+	for range 200 {
 		ports = append(ports, freeport.Port())
 	}
 	_, _ = os.Stdout.WriteString(strings.Join(ports, "\n") + "\n")
@@ -54,7 +54,7 @@ func TestAddr_Listen(t *testing.T) {
 // Nobody else gets it: neither another call, nor a listener on port 0, nor a connection.
 func TestAddr_Reserved(t *testing.T) {
 	taken := map[string]bool{}
-	for range 500 {
+	for range 200 {
 		addr := freeport.Addr()
 		if taken[addr] {
 			t.Fatalf("%s twice", addr)
@@ -63,7 +63,7 @@ func TestAddr_Reserved(t *testing.T) {
 	}
 	target := listen(t, "127.0.0.1:0")
 	defer func() { _ = target.Close() }()
-	for range 500 {
+	for range 200 {
 		l := listen(t, "127.0.0.1:0")
 		defer func() { _ = l.Close() }()
 		if taken[l.Addr().String()] {
@@ -100,11 +100,11 @@ func TestAddr_OtherProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := map[string]bool{}
-	for range 500 {
+	for range 200 {
 		own[freeport.Port()] = true
 	}
 	var text strings.Builder
-	for buf := make([]byte, 4096); strings.Count(text.String(), "\n") < 500; {
+	for buf := make([]byte, 4096); strings.Count(text.String(), "\n") < 200; {
 		n, err := stdout.Read(buf)
 		text.Write(buf[:n])
 		if err != nil {

@@ -9,12 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/pkg/serve"
 )
 
+// listen takes a port that nobody else gets when it is closed.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", freeport.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +82,37 @@ func TestRun_CutsWhatOutlivesTheDrain(t *testing.T) {
 	if err := <-result; err == nil {
 		t.Error("Run reported a clean stop although it cut a request")
 	}
+}
+
+// A connection that was opened and never used does not make a stop fail. A machine that stands still for two seconds could
+// make it look so, hence the tries.
+func TestRun_SilentConnectionDoesNotHoldUpTheStop(t *testing.T) {
+	var err error
+	for range 5 {
+		served := make(chan struct{}, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		l := listen(t)
+		server := serve.New("t", l, http.NotFoundHandler(), 4096, slog.New(slog.DiscardHandler))
+		server.HTTP.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				served <- struct{}{}
+			}
+		}
+		result := make(chan error, 1)
+		go func() { result <- serve.Run(ctx, 4*time.Second, nil, server) }() // net/http itself waits for five
+		conn, dialErr := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
+		if dialErr != nil {
+			t.Fatal(dialErr)
+		}
+		<-served
+		cancel()
+		err = <-result
+		_ = conn.Close() // the server has closed it, too
+		if err == nil {
+			return
+		}
+	}
+	t.Errorf("Run: %v", err)
 }
 
 func TestRun_OneFailingServerStopsTheOthers(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -167,7 +168,7 @@ func (s *scanner) object(depth int) error {
 		if strings.ContainsRune(name, 0) {
 			return s.fail("a NUL in a member name") // where names are C strings, it ends there
 		}
-		folded := strings.ToLower(name)
+		folded := fold(name)
 		if _, twice := seen[folded]; twice {
 			return s.fail("a member name appears twice")
 		}
@@ -192,6 +193,21 @@ func (s *scanner) array(depth int) error {
 			return err
 		}
 	}
+}
+
+// fold returns one spelling of all names that differ only in case, as encoding/json compares them ([strings.EqualFold]):
+// also the long s, which is lower case already, is an s.
+func fold(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		name = strings.Map(func(r rune) rune {
+			least := r
+			for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+				least = min(least, other)
+			}
+			return least
+		}, name)
+	}
+	return strings.ToLower(name)
 }
 
 // separator consumes the closing byte (done) or, before all but the first element, a comma.

@@ -28,6 +28,8 @@ func TestAmbiguousDocumentsAreRefused(t *testing.T) {
 		"duplicate member":          `{"auth_method":"a","auth_method":"b"}`,
 		"duplicate by escape":       `{"auth_method":"a","auth\u005fmethod":"b"}`,
 		"duplicate by case":         `{"x":"a","X":"b"}`,
+		"duplicate by long s":       `{"s":"a","\u017f":"b"}`,
+		"duplicate by Kelvin sign":  "{\"K\":1,\"x\":2,\"\u212a\":3}",
 		"nested duplicate":          `{"x":[{"a":1,"a":2}]}`,
 		"field in another case":     `{"AUTH_METHOD":"a"}`,
 		"two documents":             `{} {}`,

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/freeport"
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
@@ -59,7 +60,8 @@ func goroutines() (n int, stacks string) {
 func TestRun_StopsWithinBoundsAndLeavesNothing(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	before, _ := goroutines()
-	c := settings(t)
+	// Nobody else may listen there afterwards.
+	c := settings(t, func(c *config.Config) { c.ListenAddr, c.AdminAddr = freeport.Addr(), freeport.Addr() })
 	i := run(t, c)
 	i.first(t)
 	var kept []net.Conn
@@ -105,7 +107,7 @@ func TestRun_StopsWithinBoundsAndLeavesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	// Goroutines end shortly after what they served; the count must come down to what it was.
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		n, stacks := goroutines()
 		if n <= before {

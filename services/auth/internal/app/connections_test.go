@@ -40,7 +40,7 @@ func TestConnectionLimits(t *testing.T) {
 		}
 		for n := range tt.most {
 			conn, r := ask()
-			if !answered(conn, r, 10*time.Second) {
+			if !answered(conn, r, patience) {
 				t.Fatalf("%s: connection %d of %d is not served", tt.what, n+1, tt.most)
 			}
 			open = append(open, conn) // and stays, idle
@@ -52,7 +52,7 @@ func TestConnectionLimits(t *testing.T) {
 		if err := open[0].Close(); err != nil {
 			t.Fatal(err)
 		}
-		if !answered(late, bufio.NewReader(late), 10*time.Second) {
+		if !answered(late, bufio.NewReader(late), patience) {
 			t.Errorf("%s: a connection that was closed made no room", tt.what)
 		}
 		for _, conn := range append(open[1:], late) {

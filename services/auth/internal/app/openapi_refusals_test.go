@@ -39,7 +39,7 @@ func (c *conversation) operations(t *testing.T) (all []described) {
 			if body, has := op["requestBody"].(map[string]any); has {
 				d.body = true
 				schema := body["content"].(map[string]any)["application/json"].(map[string]any)["schema"].(map[string]any)
-				for name := range schema["properties"].(map[string]any) {
+				for _, name := range slices.Sorted(maps.Keys(schema["properties"].(map[string]any))) {
 					if slices.Contains(texts(schema["required"]), name) {
 						d.required = append(d.required, name)
 					} else {

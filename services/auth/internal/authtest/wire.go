@@ -17,7 +17,7 @@ import (
 )
 
 // exchangeTimeout bounds one exchange with a service that hangs; nothing is timed by it.
-const exchangeTimeout = 20 * time.Second
+const exchangeTimeout = time.Minute
 
 // Answer is what came back.
 type Answer struct {

@@ -130,7 +130,7 @@ func TestFileDescriptorsRunOut(t *testing.T) {
 	}
 	var flood []net.Conn
 	for range 150 {
-		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", p.data)
+		conn, err := (&net.Dialer{Timeout: 30 * time.Second}).DialContext(t.Context(), "tcp", p.data)
 		if err != nil {
 			break // the queue is full, too
 		}
@@ -174,6 +174,26 @@ func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	c := newCrash(t, buildBinary(t), 6, 1)
 	c.stop()
+	const drain = 4 * time.Second // for which a stop waits; when the machine stood still so long nothing is shown
+	pairs, lost, took := c.stopInFlight(t)
+	for try := 0; len(lost) > 0 && took > drain && try < 5; try++ {
+		pairs, lost, took = c.stopInFlight(t)
+	}
+	for _, what := range lost {
+		t.Error(what)
+	}
+	c.start(t)
+	for i, pair := range pairs {
+		if status, err := c.call("GET", "/auth/validate", pair.Access, nil, nil); status != http.StatusOK {
+			t.Errorf("what answer %d promised: %d %v", i, status, err)
+		}
+	}
+}
+
+// stopInFlight stops a service with eight logins in it. It returns what they were answered, what went wrong, and how long all
+// of it took.
+func (c *crash) stopInFlight(t *testing.T) (pairs []tokenPair, lost []string, took time.Duration) {
+	t.Helper()
 	p := startLimited(t, c.env, c.binary, "serve")
 	raw, err := json.Marshal(login("worker-0", ""))
 	if err != nil {
@@ -204,36 +224,31 @@ func TestSIGTERM_WithRequestsInFlight(t *testing.T) {
 		}
 		running = append(running, inFlight{conn, reader})
 	}
+	began := time.Now()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	var pairs []tokenPair
 	for i, request := range running {
 		if _, err := request.conn.Write(raw[len(raw)-1:]); err != nil {
-			t.Errorf("request %d was cut: %v", i, err)
+			lost = append(lost, fmt.Sprintf("request %d was cut: %v", i, err))
 		}
 	}
 	for i, request := range running {
 		res, err := http.ReadResponse(request.answer, nil)
 		if err != nil {
-			t.Errorf("request %d was not answered: %v", i, err)
+			lost = append(lost, fmt.Sprintf("request %d was not answered: %v", i, err))
 			continue
 		}
 		var body struct{ Data tokenPair }
 		err = json.NewDecoder(res.Body).Decode(&body)
 		if err = errors.Join(err, res.Body.Close()); err != nil || res.StatusCode != http.StatusOK {
-			t.Errorf("request %d: %d, %v", i, res.StatusCode, err)
+			lost = append(lost, fmt.Sprintf("request %d: %d, %v", i, res.StatusCode, err))
 			continue
 		}
 		pairs = append(pairs, body.Data)
 	}
 	if err := <-p.ended; err != nil {
-		t.Errorf("stop: %v, want exit code 0", err)
+		lost = append(lost, fmt.Sprintf("stop: %v, want exit code 0", err))
 	}
-	c.start(t)
-	for i, pair := range pairs {
-		if status, err := c.call("GET", "/auth/validate", pair.Access, nil, nil); status != http.StatusOK {
-			t.Errorf("what answer %d promised: %d %v", i, status, err)
-		}
-	}
+	return pairs, lost, time.Since(began)
 }

@@ -87,8 +87,10 @@ func withoutSecrets(c config.Config) config.Config {
 		c.Secrets.MasterKeyFile = ""
 	}
 	c.Secrets.MasterKey, c.Bootstrap.Secret, c.Near.APIKey, c.Development.MockAuthHeaderValue = "", "", "", ""
-	if c.Eth.RPCURL.KeepsSecret() {
-		c.Eth.RPCURL = ""
+	for _, url := range []*config.Endpoint{&c.Eth.RPCURL, &c.Near.RPCURL} {
+		if url.KeepsSecret() {
+			*url = ""
+		}
 	}
 	return c.Resolve()
 }
@@ -108,7 +110,7 @@ func TestEffective_LoadsAgain(t *testing.T) {
 		{name: "secrets", environ: []string{
 			"AUTH_SECRETS__MASTER_KEY=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "AUTH_BOOTSTRAP__SECRET=" + secretOne,
 			"NEAR_API_KEY=" + secretTwo, "MERO_AUTH_ADMIN_USER=ada", "MERO_AUTH_ADMIN_PASSWORD=" + secretOne,
-			"AUTH_ETH__RPC_URL=https://rpc.example/" + secretTwo,
+			"AUTH_ETH__RPC_URL=https://rpc.example/" + secretTwo, "AUTH_NEAR__RPC_URL=https://rpc.example/?key=" + secretTwo,
 		}},
 		{name: "endpoints without a secret", environ: []string{
 			"AUTH_ETH__RPC_URL=https://eth.example/", "AUTH_NEAR__RPC_URL=http://127.0.0.1:3030",

@@ -20,6 +20,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add("\"jwt.issuer\" = 1\n[[jwt]]\n[eth]\nchain_ids = [1, [2], {a = 1}]\n", "x")
 	f.Add("a.b.c = { d = [[[1]]], 'e.f' = 1979-05-27T07:32:00Z }\n", "\x00")
 	f.Add("[bootstrap]\nsecret = \"\"\"\nhunter2\"\"\"\n", "\xff")
+	f.Add("[near]\nrpc_url = \"https://a?key\"\n[eth]\nrpc_url = \"https://a/key\"\n", "a")
+	f.Add("[near]\nrpc_url = \"https://a/key\"\nnetwork = \"localnet\"\n[providers]\nnear_wallet = true\n", "a")
 	f.Add("public_url = \"HTTP://A:80\"\n[storage]\npath = '/..'\n", "a")
 	f.Fuzz(func(t *testing.T, text, issuer string) {
 		c, _, err := load(text, "AUTH_JWT__ISSUER="+issuer)
@@ -38,11 +40,15 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
+		want := withoutSecrets(c)
+		if want.Providers.NearWallet && want.Near.RPCURL == "" {
+			return // of a network that we do not know only the operator can say the address, which is not shown
+		}
 		again, _, err := load(string(c.Effective()))
 		if err != nil {
 			t.Fatalf("Load of\n%s\nfails: %v", c.Effective(), err)
 		}
-		if want := withoutSecrets(c); !reflect.DeepEqual(again, want) {
+		if !reflect.DeepEqual(again, want) {
 			t.Fatalf("Load of\n%s\n=\n%+v\nwant\n%+v", c.Effective(), again, want)
 		}
 	})

@@ -54,7 +54,7 @@ func startWhole(t *testing.T, log *slog.Logger) (control.Client, *operate.Servic
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error)
-	go func() { done <- serve.Run(ctx, time.Second, nil, control.Server(l, s, log)) }()
+	go func() { done <- serve.Run(ctx, time.Minute, nil, control.Server(l, s, log)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -56,7 +56,7 @@ func start(t *testing.T, dir string) (*bootstrap.Service, kv.DB) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error)
 	go func() {
-		done <- serve.Run(ctx, time.Second, nil, control.Server(l, &operate.Service{Bootstrap: b, Now: time.Now, Log: quiet}, quiet))
+		done <- serve.Run(ctx, time.Minute, nil, control.Server(l, &operate.Service{Bootstrap: b, Now: time.Now, Log: quiet}, quiet))
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -153,7 +154,11 @@ func TestLease_CheckAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	lease := s.Gate.Lease(r, session, &match)
-	if n := testing.AllocsPerRun(100, func() { _ = lease.Check(t.Context()) }); n > 0 {
+	n := math.Inf(1)
+	for range 10 { // the service beside allocates, too
+		n = min(n, testing.AllocsPerRun(100, func() { _ = lease.Check(t.Context()) }))
+	}
+	if n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

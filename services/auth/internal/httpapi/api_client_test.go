@@ -126,7 +126,7 @@ func (a *api) raw(t *testing.T, method string, parts ...[]byte) (r answer, close
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }() // the server may have closed it
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range parts {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -207,8 +208,9 @@ func (a *api) serve(t *testing.T, o apiOptions, log *slog.Logger) {
 	s.HTTP.ReadTimeout, s.HTTP.ReadHeaderTimeout, s.HTTP.WriteTimeout = o.readTimeout, o.headerTimeout, 30*time.Second
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
-	running.Go(func() { _ = serve.Run(ctx, time.Second, nil, s) }) // an error says that a test left a request hanging
+	running.Go(func() { _ = serve.Run(ctx, time.Minute, nil, s) }) // an error says that a test left a request hanging
 	a.stop = func() {
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections() // one that was never used would hold up the stop
 		stop()
 		running.Wait()
 	}

@@ -43,7 +43,7 @@ func TestAuthorizationHeader(t *testing.T) {
 		"quoted":                   {[]string{`Authorization: Bearer "` + root.Access + `"`}, identity.InvalidToken},
 		"refresh token":            {[]string{"Authorization: Bearer " + root.Refresh}, identity.InvalidToken},
 		"garbage":                  {[]string{"Authorization: Bearer a.b.c"}, identity.InvalidToken},
-		"broken signature":         {[]string{"Authorization: " + bearer[:len(bearer)-2] + "AA"}, identity.InvalidToken},
+		"broken signature":         {[]string{"Authorization: " + tampered(bearer)}, identity.InvalidToken},
 		"Proxy-Authorization":      {[]string{"Proxy-Authorization: " + bearer}, identity.MissingToken},
 		"cookie":                   {[]string{"Cookie: token=" + root.Access + "; Authorization=" + root.Access}, identity.MissingToken},
 		"X-Forwarded-Access-Token": {[]string{"X-Forwarded-Access-Token: " + root.Access}, identity.MissingToken},

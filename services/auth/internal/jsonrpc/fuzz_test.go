@@ -15,7 +15,7 @@ func FuzzDecode(f *testing.F) {
 		`{"jsonrpc":"2.0","id":7,"error":{"name":"HANDLER_ERROR","cause":{"name":"UNKNOWN_ACCESS_KEY","info":{}},"code":-32000}}`,
 		`{"jsonrpc":"2.0","id":7,"result":"0x1626ba7e","error":null}`,
 		`{"jsonrpc":"2.0","id":7,"result":null,"error":{}}`,
-		`{"jsonrpc":"2.0","id":"7","Result":1,"result":2}`, `[{"id":7}]`, `null`, ``, `{"result":{`,
+		`{"jsonrpc":"2.0","id":"7","Result":1,"result":2}`, `{"jsonrpc":"2.0","id":7,"result":1,"re\u017fult":2}`, `[{"id":7}]`, `null`, ``, `{"result":{`,
 	} {
 		f.Add([]byte(seed))
 	}

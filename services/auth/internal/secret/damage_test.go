@@ -84,22 +84,31 @@ func TestOpen_FlippedByteUsesTheOtherCopy(t *testing.T) {
 
 // FuzzRecord puts anything in the place of a record: the other copy must be used.
 func FuzzRecord(f *testing.F) {
-	db := memory.New()
 	opt := secret.Options{Now: func() time.Time { return time.Unix(1_700_000_000, 0) }, Log: slog.New(slog.DiscardHandler)}
-	k, err := secret.Open(f.Context(), db, sealer(f, 0), opt)
-	if err != nil {
-		f.Fatal(err)
+	open := func(master byte) (kv.DB, *secret.Keyring) {
+		db := memory.New()
+		k, err := secret.Open(f.Context(), db, sealer(f, master), opt)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return db, k
 	}
+	const ours, theirs = 2, 3
+	db, k := open(ours)
 	want := signing(k)
-	var good []byte
-	if err := db.View(f.Context(), func(tx kv.Tx) error {
-		good, err = tx.Get("system", "secrets:access")
+	// A record like ours, and never one under our master key: other processes of the fuzzer have other secrets under it,
+	// and a byte that is changed back would make theirs good.
+	foreign, _ := open(theirs)
+	var whole []byte
+	if err := foreign.View(f.Context(), func(tx kv.Tx) (err error) {
+		whole, err = tx.Get("system", "secrets:access")
 		return err
 	}); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(good[:len(good)-5]) // not whole: workers have secrets of their own under the same master key
-	f.Add([]byte(strings.Replace(string(good), "s1.", "s2.", 1)))
+	f.Add(whole)
+	f.Add(whole[:len(whole)-5])
+	f.Add([]byte(strings.Replace(string(whole), "s1.", "s2.", 1)))
 	f.Add([]byte(`{"v":1,"sealed":""}`))
 	f.Add([]byte(`{"v":2}`))
 	f.Add([]byte(`[]`))
@@ -109,7 +118,7 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k, err := secret.Open(t.Context(), db, sealer(t, 0), opt)
+		k, err := secret.Open(t.Context(), db, sealer(t, ours), opt)
 		if err != nil {
 			t.Fatalf("Open with the record %q = %v", value, err)
 		}

@@ -33,7 +33,7 @@ func slowServer(t *testing.T) (url string, asked func(atLeast int32)) {
 	t.Cleanup(func() { close(release) })
 	return s.URL, func(atLeast int32) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); n.Load() < atLeast; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); n.Load() < atLeast; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d downloads run, want %d", n.Load(), atLeast)
 			}
@@ -76,7 +76,7 @@ func TestDownload_SlowServersDoNotStopInstallations(t *testing.T) {
 		f.hold(as(ctx, "attacker"), t, &group, slow, false)
 	}
 	asked(2)
-	soon, done := context.WithTimeout(t.Context(), 20*time.Second)
+	soon, done := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer done()
 	if _, err := f.Download(as(soon, "innocent"), good.URL+"/m", nil, nil); err != nil {
 		t.Errorf("a download of another key: %v", err)

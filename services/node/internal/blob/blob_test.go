@@ -541,7 +541,8 @@ func TestPut_MemoryDoesNotGrowWithTheBlob(t *testing.T) {
 		}
 		return r.peak
 	}
-	if small, large := peak(blob.ChunkSize), peak(48*blob.ChunkSize); large > small+8*blob.ChunkSize {
+	// Four buffers are in use at most, but each processor can have some that wait to be used again.
+	if small, large := peak(blob.ChunkSize), peak(48*blob.ChunkSize); large > small+24*blob.ChunkSize {
 		t.Errorf("live heap while 1 MiB comes in: %d bytes, 48 MiB: %d", small, large)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -52,7 +53,7 @@ func TestLoad_EmptyFileGivesDefaults(t *testing.T) {
 	}
 }
 
-// normal makes empty and nil lists equal.
+// normal makes empty and nil lists equal, and what is no number equal to itself.
 func normal(c config.Config) config.Config {
 	for _, list := range []*[]string{
 		&c.Server.AllowedHosts, &c.CORS.AllowedOrigins, &c.Bootstrap.Nodes, &c.Discovery.ExternalAddresses, &c.Apps.AllowedHosts, &c.Apps.Paths,
@@ -64,7 +65,31 @@ func normal(c config.Config) config.Config {
 	if len(c.Apps.AllowedNetworks) == 0 {
 		c.Apps.AllowedNetworks = nil
 	}
+	c.Compatible, _ = numbers(c.Compatible).(map[string]any)
 	return c
+}
+
+// numbers replaces each NaN by a text: it is not equal to itself.
+func numbers(v any) any {
+	switch x := v.(type) {
+	case float64:
+		if math.IsNaN(x) {
+			return "NaN"
+		}
+	case []any:
+		list := make([]any, len(x))
+		for i := range x {
+			list[i] = numbers(x[i])
+		}
+		return list
+	case map[string]any:
+		table := make(map[string]any, len(x))
+		for name := range x {
+			table[name] = numbers(x[name])
+		}
+		return table
+	}
+	return v
 }
 
 func TestLoad_ReferenceFile(t *testing.T) {
@@ -154,6 +179,27 @@ level = "loud"
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A name with a dot in quotes and the path that it looks like would be two values of one setting, of which chance took one.
+func TestLoad_DotInQuotesIsNoPath(t *testing.T) {
+	for text, want := range map[string]string{
+		"\"log.level\" = \"warn\"\n[log]\nlevel = \"debug\"\n": `"log.level": unknown setting; a dot`,
+		"[server]\n\"sse.enabled\" = true\n":                   `server."sse.enabled": unknown setting; a dot`,
+		"\"context.x\" = 1\n":                                  `"context.x": unknown setting; a dot`,
+	} {
+		_, err := load(t, text)
+		_, editErr := config.ReadFile(write(t, text))
+		for _, err := range []error{err, editErr} {
+			if got := problems(err); len(got) != 1 || !strings.HasPrefix(got[0], want) {
+				t.Errorf("%q: %v, want %s", text, got, want)
+			}
+		}
+	}
+	cfg, err := load(t, "[context]\n\"a.b\" = 1\n")
+	if err != nil || cfg.Compatible["a.b"] != int64(1) {
+		t.Errorf("in the free table: %v, %v", cfg.Compatible, err)
 	}
 }
 
@@ -441,6 +487,8 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(string(reference))
 	f.Add("server = 1\n[context]\n")
+	f.Add("\"log.level\" = \"warn\"\n[context]\n\"a.b\" = [nan, {c = -nan}]\n")
+	f.Add("[context]\nx = [nan, {y = -nan}]\n")
 	f.Add("[server]\nlisten = [1, \"x\"]\nstream_max_age = 9223372036854775807\n")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	gotoml "github.com/pelletier/go-toml/v2"
@@ -48,6 +49,8 @@ func (f *File) take(l *loader, prefix string, table map[string]any) {
 		nested, isTable := table[name].(map[string]any)
 		_, known := l.known[path]
 		switch {
+		case strings.Contains(name, "."):
+			l.problem(prefix+strconv.Quote(name), errDotted)
 		case known:
 			f.values[path] = table[name]
 		case isTable && l.isTable(path):

@@ -55,7 +55,9 @@ func load(path string, environ []string, flags *pflag.FlagSet) (*loader, Config,
 		return nil, Config{}, fmt.Errorf("%s: %w", path, syntax(err))
 	}
 	l := newLoader()
-	l.file(raw.All(), raw.Get("context"))
+	content := map[string]any{}
+	l.flatten("", raw.Raw(), content)
+	l.file(content)
 	l.environment(environ)
 	l.flags(flags)
 	cfg := Config{}
@@ -127,14 +129,34 @@ func (l *loader) merge(values map[string]any) {
 	}
 }
 
-// file takes the flattened content of the file; context is the free table, nil if absent.
-func (l *loader) file(content map[string]any, context any) {
+// errDotted is about a name in quotes. Taken for a path it could say something else than the table that the path leads
+// into, and chance would decide which of the two counts.
+var errDotted = errors.New("unknown setting; a dot in quotes is a part of the name and leads into no table")
+
+// flatten puts what a table of the file holds into settings, by path. The free table stays whole.
+func (l *loader) flatten(prefix string, table, settings map[string]any) {
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		path := prefix + name
+		nested, _ := table[name].(map[string]any)
+		switch {
+		case strings.Contains(name, "."):
+			l.problem(prefix+strconv.Quote(name), errDotted)
+		case len(nested) > 0 && path != "context":
+			l.flatten(path+".", nested, settings)
+		default:
+			settings[path] = table[name]
+		}
+	}
+}
+
+// file takes the flattened content of the file.
+func (l *loader) file(content map[string]any) {
 	values := map[string]any{}
 	for _, path := range slices.Sorted(maps.Keys(content)) {
 		s, known := l.known[path]
 		table, _ := content[path].(map[string]any)
 		switch {
-		case path == "context" || strings.HasPrefix(path, "context."):
+		case path == "context":
 			// taken as a whole below
 		case !known && table != nil && len(table) == 0 && l.isTable(path):
 			// an empty table is the same as a missing one
@@ -152,10 +174,10 @@ func (l *loader) file(content map[string]any, context any) {
 			}
 		}
 	}
-	if context != nil {
-		values["context"] = context
-		if _, ok := context.(map[string]any); !ok {
-			delete(values, "context")
+	if context, ok := content["context"]; ok {
+		if _, ok := context.(map[string]any); ok {
+			values["context"] = context
+		} else {
 			l.problem("context", errors.New("want a table"))
 		}
 	}

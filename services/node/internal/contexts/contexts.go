@@ -53,9 +53,10 @@ type Manager struct {
 	mu   sync.Mutex
 	live map[id.ID]*live // contexts that are in use right now
 
-	later    *later
-	sweeping sync.WaitGroup
-	stop     context.CancelFunc
+	followTime time.Duration // maxFollowTime, but in tests
+	later      *later
+	sweeping   sync.WaitGroup
+	stop       context.CancelFunc
 }
 
 // New returns a manager, which removes in the background what an earlier process left of deleted contexts. It must be
@@ -70,7 +71,7 @@ func New(ctx context.Context, o Options) (*Manager, error) {
 	}); err != nil {
 		return nil, err
 	}
-	m := &Manager{Options: o, live: map[id.ID]*live{}, later: newLater(o.Log)}
+	m := &Manager{Options: o, live: map[id.ID]*live{}, followTime: maxFollowTime, later: newLater(o.Log)}
 	ctx, m.stop = context.WithCancel(context.WithoutCancel(ctx))
 	m.sweeping.Go(func() {
 		for _, c := range dead {

@@ -2,6 +2,7 @@ package contexts
 
 import (
 	"context"
+	"time"
 
 	"github.com/calimero-network/mero-go/services/node/internal/id"
 )
@@ -28,6 +29,9 @@ func (m *Manager) Staged(c id.ID) int {
 	defer func() { <-l.turn }()
 	return len(l.staged)
 }
+
+// FollowFor replaces how long the calls may take that a call leads to.
+func (m *Manager) FollowFor(d time.Duration) { m.followTime = d }
 
 // What bounds it.
 const (

@@ -53,7 +53,7 @@ func (m *Manager) follow(ctx context.Context, from, executor id.ID, out *runtime
 	if !nested {
 		above = &chain{left: maxFollows}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), maxFollowTime)
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), m.followTime)
 		defer cancel()
 	}
 	if above.depth == maxFollowDepth {
@@ -86,7 +86,7 @@ func (f *follower) handleLater(ctx, client context.Context, executor id.ID, even
 		size += len(e.Data) + overhead
 	}
 	queued := place.start(client, size, func(stop context.Context) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxFollowTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.m.followTime)
 		defer cancel()
 		defer context.AfterFunc(stop, cancel)()
 		f.handle(ctx, executor, events)

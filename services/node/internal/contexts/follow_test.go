@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/event"
@@ -76,6 +77,7 @@ func TestFollow_EventHandlers(t *testing.T) {
 
 func TestFollow_IsBounded(t *testing.T) {
 	f := open(t, t.TempDir())
+	f.FollowFor(time.Hour) // here it is their number that ends them
 	c := f.make().Context
 	f.must(c, "recurse", `"x"`) // three handlers at each level, without end
 	f.Drain(t.Context())
@@ -88,6 +90,7 @@ func TestFollow_IsBounded(t *testing.T) {
 // A handler can take as long as it likes: the call that led to it was answered before.
 func TestFollow_TheAnswerDoesNotWaitForHandlers(t *testing.T) {
 	f := openWith(t, t.TempDir(), setup{})
+	f.FollowFor(time.Hour)
 	c, free := f.make().Context, f.make().Context
 	f.must(c, "add_and_handle_forever", `"x"`)
 	waitFor(t, func() bool { return f.Users(c) == 1 }) // the handler runs, and nobody else is there

@@ -71,9 +71,6 @@ func open(t testing.TB, dir string) *fixture {
 	return openWith(t, dir, setup{limit: runtime.DefaultLimits().Time})
 }
 
-// brief is so little time for a call that a test can wait for its end.
-const brief = 2 * time.Second
-
 // setup is what differs from node to node. The zero value is one with a long time limit.
 type setup struct {
 	limit    time.Duration // of a call
@@ -235,7 +232,7 @@ var listContext = permission.MustParse("context:list")
 // waitFor waits until something is so.
 func waitFor(t *testing.T, so func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !so() {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not come to be")

@@ -8,12 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/calimero-network/mero-go/pkg/permission"
 	"github.com/calimero-network/mero-go/services/node/internal/caller"
 	"github.com/calimero-network/mero-go/services/node/internal/contexts"
 	"github.com/calimero-network/mero-go/services/node/internal/id"
-	"github.com/calimero-network/mero-go/services/node/internal/runtime"
 	"github.com/calimero-network/mero-go/services/node/internal/store"
 )
 
@@ -144,25 +144,27 @@ func TestExecute_AFailedChangeTakesThoseUponItWithIt(t *testing.T) {
 
 // An endless loop in one context holds up no other.
 func TestExecute_OtherContextsAnswerDuringAnEndlessLoop(t *testing.T) { // node check D39
-	f := openWith(t, t.TempDir(), setup{limit: brief})
+	f := openWith(t, t.TempDir(), setup{limit: 2 * time.Minute}) // the end of the loop if the others wait for it
 	spinning, free := f.make().Context, f.make().Context
+	ctx, endLoop := context.WithCancel(f.ctx)
+	defer endLoop()
 	ended := make(chan error, 1)
-	go func() { _, err := f.call(spinning, "add_and_spin", ""); ended <- err }()
-	waitFor(t, func() bool { return f.Users(spinning) == 1 })
-	answered := 0
-	for done := false; !done; answered++ {
-		f.must(free, "n", "") // which writes nothing: it does not wait for the disk
-		select {
-		case err := <-ended:
-			if !errors.Is(err, runtime.ErrTimeLimit) {
-				t.Errorf("the loop ended with %v", err)
-			}
-			done = true
-		default:
-		}
+	go func() {
+		_, err := f.Execute(ctx, contexts.Call{Context: spinning, Method: "add_and_spin"})
+		ended <- err
+	}()
+	waitFor(t, func() bool { return f.Busy(spinning) })
+	for range 20 {
+		f.must(free, "add", "")
 	}
-	if answered < 2 {
-		t.Errorf("%d calls of the other context in the meantime", answered)
+	select {
+	case err := <-ended:
+		t.Fatalf("the loop ended before the calls of the other context: %v", err)
+	default:
+	}
+	endLoop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the loop ended with %v", err)
 	}
 	if got := f.must(spinning, "n", ""); got != "1" {
 		t.Errorf("n = %s in the context of the loop", got)

@@ -109,7 +109,7 @@ func saidBy(t testing.TB, m *event.Message) int {
 // next reads an event that must come.
 func next(t testing.TB, s *event.Subscriber) *event.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	m, err := s.Next(ctx)
 	if err != nil {

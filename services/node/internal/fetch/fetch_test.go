@@ -42,7 +42,7 @@ func (n names) lookup(_ context.Context, host string) ([]netip.Addr, error) {
 
 func client(s fetch.Settings, n names) *fetch.Client {
 	if s.Timeout == 0 {
-		s.Timeout = 10 * time.Second
+		s.Timeout = time.Minute
 	}
 	return fetch.New(s, n.lookup, time.Now, slog.New(slog.DiscardHandler))
 }

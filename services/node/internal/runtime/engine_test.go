@@ -629,6 +629,8 @@ func TestTraps(t *testing.T) {
 		"func run\nunreachable\nend func":                                                 "the guest trapped: unreachable",
 		"func run\ni32.const 1\ni32.const 0\ni32.div_u\ndrop\nend func":                   "the guest trapped: integer divide by zero",
 		"memory 1\nfunc run\ni32.const 65533\ni32.load\ndrop\nend func":                   "the guest trapped: out of bounds memory access",
+		"memory 1\ndata 65530 \"beyond it\"\nfunc run\nend func":                          "the guest trapped: out of bounds memory access",
+		"memory 1\ndata -1 \"before it\"\nfunc run\nend func":                             "the guest trapped: out of bounds memory access",
 		"table 1\nfunc run\ni32.const 1\ncall_indirect\nend func":                         "the guest trapped: invalid table access",
 		"table 1\nfunc run\ni32.const 0\ni32.const 0\ncall_indirect i >i\ndrop\nend func": "the guest trapped: indirect call type mismatch",
 		"start bad\nfunc bad\nunreachable\nend func\nfunc run\nend func":                  "the guest trapped: unreachable",

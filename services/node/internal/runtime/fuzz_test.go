@@ -41,6 +41,7 @@ func FuzzCompile(f *testing.F) {
 		f.Add(assemble(f, source))
 	}
 	f.Add(assemble(f, "import env.commit II\nimport env.js_crdt_map_new i>i\nmemory 1\ntable 2 3\nglobal 1\ndata 0 \"abc\"\nstart s\nfunc s\nend func\nfunc run >i locals II\nblock i\ni32.const 1\nreturn\nend\nend func"))
+	f.Add(assemble(f, "memory 1\ndata -1 \"before it\"\nfunc run\nend func"))
 	f.Add(testapp.KVStore)
 	f.Fuzz(func(t *testing.T, wasm []byte) {
 		e := newEngine(t, fuzzLimits)

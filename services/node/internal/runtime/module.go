@@ -173,8 +173,12 @@ func (m *Module) instantiate(v *invocation) (api.Module, error) {
 	return instance, nil
 }
 
-// trapPrefix is what comes before the reason of a trap.
-const trapPrefix = "wasm error: "
+// trapPrefix is what comes before the reason of a trap, unless there is no instance yet: data beyond the memory is
+// reported as outside, behind the number of its segment.
+const (
+	trapPrefix = "wasm error: "
+	outside    = "out of bounds memory access"
+)
 
 // explain turns the error of a call that ended early into one of ours.
 func (v *invocation) explain(err error) error {
@@ -182,8 +186,10 @@ func (v *invocation) explain(err error) error {
 		return v.failure
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
-	_, text, trapped := strings.Cut(text, trapPrefix)
+	segment, text, trapped := strings.Cut(text, trapPrefix)
 	switch {
+	case !trapped && strings.HasSuffix(segment, "]: "+outside):
+		return fail(ErrTrap, "the guest trapped: %s", outside)
 	case !trapped:
 		return fail(ErrHost, "the host failed during the call: %w", err)
 	case text == "stack overflow":

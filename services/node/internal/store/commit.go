@@ -55,6 +55,7 @@ func (c *committer) start(db *bbolt.DB) {
 func (c *committer) stop() {
 	c.once.Do(func() { close(c.closing) })
 	<-c.stopped
+	c.drain()
 }
 
 // Enqueue hands over a change and returns without waiting for the disk; if many changes wait it waits for its place in
@@ -79,7 +80,7 @@ func (s *Store) Enqueue(fn func(*Tx) error) *Pending {
 		return p
 	}
 	select {
-	case <-s.commit.stopped: // whoever empties the queue may have gone in between
+	case <-s.commit.stopped: // stop may have emptied the queue before
 		s.commit.drain()
 	default:
 	}
@@ -93,13 +94,13 @@ func (c *committer) run() {
 		case p := <-c.queue:
 			c.write(c.batch(p))
 		case <-c.closing:
-			c.drain()
 			return
 		}
 	}
 }
 
-// drain refuses what is left in the queue.
+// drain refuses what is left in the queue. It must not run before stopped is closed: what is put into the queue after that
+// is drained by whoever puts it there, and what came before it is seen here.
 func (c *committer) drain() {
 	for {
 		select {

@@ -4,9 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv/bolt"
@@ -106,35 +105,38 @@ func TestOpen_WaitsForAStoreThatIsReplaced(t *testing.T) {
 	path, fresh := filepath.Join(dir, "auth.db"), filepath.Join(dir, "fresh")
 	storeWith(t, path, "old")
 	storeWith(t, fresh, "new")
-	old, err := bolt.Open(path, bolt.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened := make(chan *bolt.DB, 1)
-	failed := make(chan error, 1)
-	go func() {
-		db, err := bolt.Open(path, bolt.Options{Timeout: 5 * time.Second})
-		opened <- db
-		failed <- err
-	}()
-	for openHandles(t, path) < 2 { // until it has the old file
-		runtime.Gosched()
-	}
-	if err := errors.Join(os.Rename(fresh, path), old.Close()); err != nil {
-		t.Fatal(err)
-	}
-	db := <-opened
-	if err := <-failed; err != nil {
-		t.Fatal(err)
-	}
-	var got []byte
-	err = db.View(t.Context(), func(tx kv.Tx) (err error) {
-		got, err = tx.Get("b", "mark")
-		return err
+	synctest.Test(t, func(t *testing.T) {
+		old, err := bolt.Open(path, bolt.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened := make(chan *bolt.DB, 1)
+		failed := make(chan error, 1)
+		go func() {
+			db, err := bolt.Open(path, bolt.Options{})
+			opened <- db
+			failed <- err
+		}()
+		synctest.Wait() // until it waits for the lock; the time stands still meanwhile
+		if n := openHandles(t, path); n != 2 {
+			t.Errorf("the old file is open %d times, want twice", n)
+		}
+		if err := errors.Join(os.Rename(fresh, path), old.Close()); err != nil {
+			t.Fatal(err)
+		}
+		db := <-opened
+		if err := <-failed; err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		err = db.View(t.Context(), func(tx kv.Tx) (err error) {
+			got, err = tx.Get("b", "mark")
+			return err
+		})
+		if err = errors.Join(err, db.Close()); err != nil || string(got) != "new" {
+			t.Errorf("it has the store %q, %v, want the new one", got, err)
+		}
 	})
-	if err = errors.Join(err, db.Close()); err != nil || string(got) != "new" {
-		t.Errorf("it has the store %q, %v, want the new one", got, err)
-	}
 }
 
 // openHandles counts how often this process has a file open.

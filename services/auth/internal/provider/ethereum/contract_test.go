@@ -46,7 +46,7 @@ func newContractSite(t testing.TB, reply jsonrpctest.Reply) (*contractSite, wall
 	t.Helper()
 	p, w := ours(t)
 	s := &contractSite{Provider: p, rpc: jsonrpctest.Start(t, reply)}
-	p.RPC = jsonrpc.New(jsonrpc.Options{Name: "eth", URL: s.rpc.URL, Timeout: 20 * time.Second, Now: time.Now})
+	p.RPC = jsonrpc.New(jsonrpc.Options{Name: "eth", URL: s.rpc.URL, Timeout: time.Minute, Now: time.Now})
 	t.Cleanup(p.RPC.Close)
 	return s, w
 }

@@ -160,7 +160,7 @@ func (c corpusCase) run(t *testing.T) {
 	t.Helper()
 	rpc := jsonrpctest.Start(t, nil)
 	rpc.Set(c.reply(rpc))
-	address, timeout := rpc.URL, 20*time.Second
+	address, timeout := rpc.URL, time.Minute
 	switch c.RPC.Mode {
 	case "hang":
 		timeout = 50 * time.Millisecond

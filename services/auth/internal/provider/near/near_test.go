@@ -48,7 +48,7 @@ func newSite(t testing.TB, change ...func(*config.Near)) *site {
 		f(&c)
 	}
 	s := &site{rpc: jsonrpctest.Start(t, jsonrpctest.Result(neartest.FullAccess))}
-	client := jsonrpc.New(jsonrpc.Options{Name: "near", URL: s.rpc.URL, Timeout: 10 * time.Second, Now: time.Now})
+	client := jsonrpc.New(jsonrpc.Options{Name: "near", URL: s.rpc.URL, Timeout: time.Minute, Now: time.Now})
 	t.Cleanup(client.Close)
 	s.Provider = &near.Provider{
 		Config: c, RPC: client,
