@@ -132,7 +132,7 @@ func TestOnlyListedOriginsReadAnswers(t *testing.T) {
 	st := start(t, stack.Settings{
 		Auth: map[string]string{
 			"AUTH_CORS__ALLOW_ALL_ORIGINS": "false", "AUTH_CORS__ALLOWED_ORIGINS": appOrigin,
-			"AUTH_JWT__ACCESS_TOKEN_EXPIRY": "10",
+			"AUTH_JWT__ACCESS_TOKEN_EXPIRY": "30",
 		},
 		Node: map[string]string{"MEROD_CORS__ALLOW_ALL_ORIGINS": "false", "MEROD_CORS__ALLOWED_ORIGINS": appOrigin},
 	})

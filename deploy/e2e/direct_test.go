@@ -135,7 +135,7 @@ func TestAttackReplayAfterTheAssertionHasExpired(t *testing.T) {
 	t.Parallel()
 	s := loggedIn(t, start(t, stack.Settings{
 		Record: true,
-		Auth:   map[string]string{"AUTH_ASSERTION__TTL": "20"},
+		Auth:   map[string]string{"AUTH_ASSERTION__TTL": "30"},
 		Node:   map[string]string{"MEROD_SERVER__PROXY__CLOCK_LEEWAY": "1"},
 	}))
 	recorded := s.recordedRequest(t, "GET", "/admin-api/blobs", s.token(t, "blob:list"))

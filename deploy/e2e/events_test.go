@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,19 +17,8 @@ func TestScenarioStreamsEndWithTheirToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := time.Unix(claims(t, p.Access).Expires, 0)
-	short := time.Until(end) < time.Minute // a stack of our own
-	late := time.Now().Add(2 * time.Minute)
-
-	client := &http.Client{Transport: &http.Transport{}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/sse?token="+p.Access, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
+	short := time.Until(end) < time.Minute         // a stack of our own
+	_, _, res := s.dial(t, "/sse?token="+p.Access) //nolint:bodyclose // dial does
 	frames := bufio.NewScanner(res.Body)
 	next := func() string {
 		for frames.Scan() {
@@ -45,27 +32,7 @@ func TestScenarioStreamsEndWithTheirToken(t *testing.T) {
 		t.Fatalf("SSE: %s, first frame %q at %s of %s", res.Status, first, time.Now(), end)
 	}
 
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.hostOf(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(late); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write(request("GET /ws?token="+p.Access+" HTTP/1.1", "Host: "+s.hostOf(t), "Connection: Upgrade", "Upgrade: websocket",
-		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")); err != nil {
-		t.Fatal(err)
-	}
-	upgraded := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(upgraded, req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("WebSocket: %s", answer.Status)
-	}
+	ws := s.socket(t, p.Access)
 	if !short {
 		return
 	}
@@ -75,10 +42,8 @@ func TestScenarioStreamsEndWithTheirToken(t *testing.T) {
 	if rest := next(); rest != "" {
 		t.Errorf("SSE goes on with %q", rest)
 	}
-	const closing = "\x88\x0f\x03\xf0token_expired" // code 1008
-	frame := make([]byte, len(closing))
-	if _, err := io.ReadFull(upgraded, frame); err != nil || string(frame) != closing {
-		t.Errorf("WebSocket ends with %q, %v", frame, err)
+	if reason := ws.closed(t); reason != "token_expired" {
+		t.Errorf("WebSocket ends with %q", reason)
 	}
 	if now := time.Now(); now.Before(end) || now.After(end.Add(30*time.Second)) {
 		t.Errorf("the streams ended at %s, the token at %s", now, end)

@@ -17,7 +17,7 @@ import (
 func TestNoSecretInAnyLogOrFile(t *testing.T) {
 	t.Parallel()
 	st := start(t, stack.Settings{
-		Auth: map[string]string{"AUTH_LOG__LEVEL": "debug", "AUTH_JWT__ACCESS_TOKEN_EXPIRY": "20"},
+		Auth: map[string]string{"AUTH_LOG__LEVEL": "debug", "AUTH_JWT__ACCESS_TOKEN_EXPIRY": "30"},
 		Node: map[string]string{"MEROD_LOG__LEVEL": "debug"},
 	})
 	s := loggedIn(t, st)

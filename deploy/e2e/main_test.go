@@ -57,7 +57,11 @@ func prepare() error {
 		return err
 	}
 	// Short, because the path of a Unix socket is; reachable, because nginx's workers are another user.
-	if runDir, err = os.MkdirTemp("", "mero-e2e"); err != nil {
+	base := os.TempDir()
+	if len(base) > 40 {
+		base = "/tmp"
+	}
+	if runDir, err = os.MkdirTemp(base, "mero-e2e"); err != nil {
 		return err
 	}
 	if err := os.Chmod(runDir, 0o755); err != nil {
@@ -81,12 +85,17 @@ func installWallet(ctx context.Context) error {
 		return nil
 	}
 	fmt.Fprintln(os.Stderr, "installing the wallet libraries: npm ci in deploy/e2e/wallet")
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
-	cmd.Dir = "wallet"
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("the wallet libraries could not be installed; run: npm --prefix deploy/e2e/wallet ci\n%w\n%s", err, out)
+	for try := 1; ; try++ {
+		cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund")
+		cmd.Dir = "wallet"
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return nil
+		}
+		if try == 3 || ctx.Err() != nil { // a registry is not always there
+			return fmt.Errorf("the wallet libraries could not be installed; run: npm --prefix deploy/e2e/wallet ci\n%w\n%s", err, out)
+		}
 	}
-	return nil
 }
 
 // start starts a stack of the test's own and stops it at the test's end, when its logs must hold no secret.

@@ -44,8 +44,9 @@ func siteOf(st *stack.Stack) *site {
 
 func newHTTPClient() *http.Client {
 	return &http.Client{
-		Timeout:       2 * time.Minute, // with everything else that this machine does
-		Transport:     &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true},
+		Timeout: 2 * time.Minute, // with everything else that this machine does
+		// The client gives an idle connection up well before nginx (75 s): a POST that crosses nginx's close is lost.
+		Transport:     &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -69,7 +70,7 @@ type administered struct {
 
 // Access tokens of the scenarios' stack live as short as a test can wait for, so that expired ones can be had, and longer
 // than a busy machine needs for the few requests that a test makes with one.
-const shortExpiry = 20 * time.Second
+const shortExpiry = 30 * time.Second
 
 var shared struct {
 	once sync.Once
@@ -194,13 +195,13 @@ type answer struct {
 var requests atomic.Int64
 
 // send sends one request with a request id of its own. The body is bytes, a reader or something to encode as JSON;
-// header holds names and values in turn. When a rate limit asks for patience, it waits and sends again. An error says that
-// there was no answer.
+// header holds names and values in turn. When a rate limit asks for patience, or nginx because of a late gate, it waits and
+// sends again. An error says that there was no answer.
 func (s *site) send(ctx context.Context, method, target, token string, body any, header ...string) (answer, error) {
-	for {
+	for giveUp := time.Now().Add(patient); ; {
 		a, err := s.sendOnce(ctx, method, target, token, body, header...)
 		after, wait := patience(a)
-		if err != nil || !wait {
+		if err != nil || !wait || time.Now().After(giveUp) {
 			return a, err
 		}
 		select {
@@ -211,11 +212,22 @@ func (s *site) send(ctx context.Context, method, target, token string, body any,
 	}
 }
 
-// patience returns for how long the rate limit of a stack that runs already asks to wait, if that is bearable.
+// patient is how long a request is sent again and again.
+const patient = 3 * time.Minute
+
+// patience returns for how long a stack that runs already asks to wait, if that is bearable.
 func patience(a answer) (after time.Duration, wait bool) {
 	seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
 	after = time.Duration(seconds) * time.Second
-	return after, a.status == http.StatusTooManyRequests && err == nil && after <= 30*time.Second
+	limited := a.status == http.StatusTooManyRequests && err == nil && after <= 30*time.Second
+	return after, limited || gateIsLate(a.status, a.header)
+}
+
+// gateIsLate reports whether nginx gave up waiting for the gate of a stack that runs already: after the five seconds of the
+// shipped configuration, which a busy machine exceeds now and then. The node has not seen the request. In a stack of our
+// own nginx is patient, and where it has no gate to wait for, this answer is what the test wants.
+func gateIsLate(status int, header http.Header) bool {
+	return os.Getenv(envURL) != "" && status == http.StatusServiceUnavailable && header.Get("Retry-After") == "1"
 }
 
 func (s *site) sendOnce(ctx context.Context, method, target, token string, body any, header ...string) (answer, error) {

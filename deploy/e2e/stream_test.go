@@ -253,9 +253,10 @@ func TestScenarioLongHeadersAndTargets(t *testing.T) {
 
 	refused(t, s.call(t, "GET", "/admin-api/blobs?x="+strings.Repeat("y", 9<<10), key, nil), invalidTarget)
 	refused(t, s.call(t, "GET", "/admin-api/"+strings.Repeat("y", 9<<10), key, nil), invalidTarget)
-	tooLong := s.call(t, "GET", "/admin-api/blobs?x="+strings.Repeat("y", 40<<10), key, nil).want(t, http.StatusRequestURITooLong)
-	if got := errorText(tooLong.body); got != "The request target is too long" {
-		t.Errorf("414 with %s", got)
+	// nginx answers and closes before it has read the end, so that the client's next write may fail before it sees the answer.
+	tooLong := exchange(t, s.hostOf(t), request("GET /admin-api/blobs?x="+strings.Repeat("y", 40<<10)+" HTTP/1.1", "Host: x", "Authorization: Bearer "+key))
+	if len(tooLong) != 1 || tooLong[0].status != http.StatusRequestURITooLong || errorText(tooLong[0].body) != "The request target is too long" {
+		t.Errorf("a target of 40 KiB: %v, want one 414", tooLong)
 	}
 	tooLarge := s.call(t, "GET", "/admin-api/blobs", key, nil, "Cookie", strings.Repeat("c", 40<<10)).want(t, http.StatusBadRequest)
 	if got := errorText(tooLarge.body); got != "Malformed request" {

@@ -25,17 +25,31 @@ running() {
     tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "--data-root $dir/data"
 }
 
+# launch ARGUMENT...: starts the engine in the background.
+launch() {
+    rm -f "$dir/docker.pid"
+    setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --host "$socket" --pidfile "$dir/docker.pid" \
+        "$@" >"$dir/dockerd.log" 2>&1 </dev/null &
+    engine=$!
+}
+
 start() {
+    local engine='' again=yes
     if ! running; then
         [ "$(id -u)" = 0 ] || die "a Docker engine needs root"
         command -v dockerd >/dev/null || die "dockerd is missing: apt-get install docker.io"
         say "starting an engine in $dir"
-        rm -f "$dir/docker.pid"
-        setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --host "$socket" --pidfile "$dir/docker.pid" \
-            "$@" >"$dir/dockerd.log" 2>&1 </dev/null &
+        launch "$@"
     fi
     local deadline=$((SECONDS + 180))
     until DOCKER_HOST=$socket docker version >/dev/null 2>&1; do
+        # On a busy machine containerd may take longer to start than the engine waits for it (15 s).
+        if [ -n "$engine" ] && [ -n "$again" ] && ! kill -0 "$engine" 2>/dev/null; then
+            tail -n 5 "$dir/dockerd.log" >&2
+            say "the engine ended; starting it once more"
+            again=''
+            launch "$@"
+        fi
         if [ $SECONDS -ge $deadline ]; then
             tail -n 5 "$dir/dockerd.log" >&2
             die "the engine did not answer within 180 s (log: $dir/dockerd.log)"

@@ -7,6 +7,8 @@
 # Needs: a Docker engine (DOCKER_HOST), Go, nginx, busybox-static, CA certificates. See docs/air-gapped.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=deploy/scripts/attempt.sh
+. deploy/scripts/attempt.sh
 
 builder=golang:1.26-alpine
 proxy=nginx:1.27-alpine
@@ -65,7 +67,7 @@ build_builder() {
     local module
     for module in services/auth services/node; do
         GOWORK=off GOFLAGS=-modcacherw GOMODCACHE="$work/cache" GOPROXY="file://$cache/cache/download,$(go env GOPROXY)" \
-            go -C "$module" mod download
+            again go -C "$module" mod download
     done
     if [ -d "$work/cache/cache/download" ]; then
         rm -rf "$work/cache/cache/download/sumdb"

@@ -23,7 +23,7 @@ linter() {
         fi
     done
     echo "installing golangci-lint v$golangci_version into .tools (about two minutes)"
-    GOBIN=$PWD/.tools go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$golangci_version"
+    GOBIN=$PWD/.tools again go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$golangci_version"
 }
 
 # Every build tag that adds code. What a tag leaves out is in the build without tags.
@@ -43,7 +43,20 @@ check_workspace() {
         { echo "go.work and the go.mod files differ"; return 1; }
 }
 
-check_tidy() { each go mod tidy -diff; }
+# tidy: a difference is told at once; modules that did not come (on a new machine this is what downloads them) are asked for
+# again.
+tidy() {
+    local diff try
+    for try in 1 2 3; do
+        diff=$(go mod tidy -diff) && return
+        [ -z "$diff" ] || break
+        [ "$try" = 3 ] || sleep 5
+    done
+    printf '%s\n' "$diff"
+    return 1
+}
+
+check_tidy() { each tidy; }
 
 check_format() {
     linter

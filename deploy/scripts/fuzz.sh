@@ -16,19 +16,23 @@ targets() {
     done | sort -u
 }
 
-# one MODULE PACKAGE TARGET TIME: runs one target.
+# one MODULE PACKAGE TARGET TIME: runs one target. A fuzzer that found something names the file of the input. It also fails at
+# its own time limit, which is none, and when its worker was killed (the machine ran out of memory), which gets a second try.
 one() {
-    local out
-    # The fuzzer may report its own time limit as a failure; one that found something names the file of the input.
-    if out=$(go -C "$1" test -run '^$' -parallel 1 -fuzz "^$3\$" -fuzztime "$4" "$2" 2>&1 </dev/null) ||
-        { grep -q 'context deadline exceeded' <<<"$out" && ! grep -q 'Failing input' <<<"$out"; }; then
-        echo pass >>"$MERO_FUZZ_RESULTS"
-        echo "--- PASS: fuzz/$3 ($1 $2, $(grep -o 'execs: [0-9]*' <<<"$out" | tail -n 1))"
-    else
-        echo fail >>"$MERO_FUZZ_RESULTS"
-        printf '%s\n--- FAIL: fuzz/%s (%s %s; the input is in its testdata/fuzz)\n' "$out" "$3" "$1" "$2"
-        return 1
-    fi
+    local out try
+    for try in 1 2; do
+        if out=$(go -C "$1" test -run '^$' -parallel 1 -fuzz "^$3\$" -fuzztime "$4" "$2" 2>&1 </dev/null) ||
+            { grep -q 'context deadline exceeded' <<<"$out" && ! grep -q 'Failing input' <<<"$out"; }; then
+            echo pass >>"$MERO_FUZZ_RESULTS"
+            echo "--- PASS: fuzz/$3 ($1 $2, $(grep -o 'execs: [0-9]*' <<<"$out" | tail -n 1))"
+            return
+        fi
+        if [ "$try" = 2 ] || ! grep -q 'terminated by unexpected signal' <<<"$out"; then break; fi
+        printf '%s\nfuzz/%s (%s %s): its worker was killed, once more\n' "$out" "$3" "$1" "$2"
+    done
+    echo fail >>"$MERO_FUZZ_RESULTS"
+    printf '%s\n--- FAIL: fuzz/%s (%s %s; the input is in its testdata/fuzz)\n' "$out" "$3" "$1" "$2"
+    return 1
 }
 export -f one
 

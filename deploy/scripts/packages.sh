@@ -5,6 +5,8 @@
 #   deploy/scripts/packages.sh GROUP...
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=deploy/scripts/attempt.sh
+. deploy/scripts/attempt.sh
 PATH=$PATH:/usr/sbin:/sbin
 
 say() { printf '%s\n' "packages: $*" >&2; }
@@ -47,7 +49,9 @@ if [ ! -e "$policy" ]; then
 fi
 say "installing: ${missing[*]}"
 log=$(mktemp)
-if ! { apt-get update && DEBIAN_FRONTEND=noninteractive $line; } >"$log" 2>&1; then
+# A mirror may be away for a moment, and something else (a machine's first update) may hold the lock.
+get() { apt-get update && DEBIAN_FRONTEND=noninteractive $line -o DPkg::Lock::Timeout=120; }
+if ! again get >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     die "could not install; log: $log"
 fi

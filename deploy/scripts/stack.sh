@@ -75,7 +75,7 @@ write_env() {
 find_compose() {
     compose=()
     command -v docker >/dev/null || return 1
-    timeout 10 docker version >/dev/null 2>&1 || return 1
+    timeout 30 docker version >/dev/null 2>&1 || return 1
     if docker compose version >/dev/null 2>&1; then
         compose=(docker compose)
     elif command -v docker-compose >/dev/null; then
@@ -116,11 +116,11 @@ stop() {
     recorded "$1" || return 0
     if runs "$1"; then
         say "Stopping $1 (process $pid)."
-        kill "-${2:-TERM}" "$pid"
+        kill "-${2:-TERM}" "$pid" 2>/dev/null || true # it may have ended just now
         while runs "$1"; do
             if [ $SECONDS -ge $deadline ]; then
                 say "$1 does not stop; killing it."
-                kill -KILL "$pid"
+                kill -KILL "$pid" 2>/dev/null || true
                 break
             fi
             sleep 0.1

@@ -164,6 +164,16 @@ func TestCheck_CodeBehindABuildTag(t *testing.T) {
 	r.wants(t, 1, []string{"in m with -tags soak", "check failed: vet"}, "deploy/scripts/check.sh", "vet")
 }
 
+// What comes from a network is asked for again, but not for ever.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	for fails, want := range map[string]string{"1": "xx 0", "9": "xxx 1"} {
+		r := newRepository(t, map[string]string{"fetch.sh": "#!/usr/bin/env bash\n. deploy/scripts/attempt.sh\n" +
+			"fetch() { printf x >>tries; [ $(wc -c <tries) -gt " + fails + " ]; }\ncode=0; again fetch || code=$?\necho \"$(cat tries) $code\"\n"})
+		r.wants(t, 0, []string{"try 1 failed: fetch", want}, "fetch.sh")
+	}
+}
+
 const passing = "package m\n\nimport \"testing\"\n\nfunc TestRan(t *testing.T) {}\n"
 
 func TestTest_BuildThatFails(t *testing.T) {
@@ -189,9 +199,13 @@ func TestFuzz_CountsTargets(t *testing.T) {
 	fuzz := func(name, body string) string {
 		return "func Fuzz" + name + "(f *testing.F) {\n\tf.Add(1)\n\tf.Fuzz(func(t *testing.T, n int) { " + body + " })\n}\n"
 	}
-	r := newRepository(t, map[string]string{"m/sub/fuzz_test.go": "package sub\n\nimport \"testing\"\n\n" +
-		fuzz("Good", "") + fuzz("Fine", "") + fuzz("Bad", "t.Error(n)")})
-	r.wants(t, 1, []string{"--- PASS: fuzz/FuzzGood", "--- FAIL: fuzz/FuzzBad", "2 passed, 1 failed"}, "deploy/scripts/fuzz.sh", "1s")
+	r := newRepository(t, map[string]string{
+		"m/sub/fuzz_test.go": "package sub\n\nimport \"testing\"\n\n" +
+			fuzz("Good", "") + fuzz("Fine", "") + fuzz("Bad", "t.Error(n)"),
+		"m/killed/fuzz_test.go": "package killed\n\nimport (\n\t\"os\"\n\t\"syscall\"\n\t\"testing\"\n)\n\n" +
+			fuzz("Killed", "if os.Mkdir(\"once\", 0o700) == nil { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }"),
+	})
+	r.wants(t, 1, []string{"--- PASS: fuzz/FuzzGood", "--- FAIL: fuzz/FuzzBad", "FuzzKilled (m ./killed): its worker was killed", "3 passed, 1 failed"}, "deploy/scripts/fuzz.sh", "1000x")
 }
 
 func TestCI_TimesAndCounts(t *testing.T) {

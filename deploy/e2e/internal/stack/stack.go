@@ -172,7 +172,7 @@ func NodeProcess(p Programs, dir, keyFile string, extra map[string]string) *Proc
 }
 
 // startNginx starts nginx with the shipped configuration; only the two included files, which a deployment provides, are
-// made from the shipped ones with other addresses in them.
+// made from the shipped ones with other addresses in them, and it is patient with the gate.
 func (st *Stack) startNginx(ctx context.Context, p Programs, change func(string) string, authAddr, nodeAddr string) error {
 	conf, state := filepath.Join(st.Dir, "nginx"), filepath.Join(st.Dir, "nginx-state")
 	for _, dir := range []string{conf, state} {
@@ -182,6 +182,9 @@ func (st *Stack) startNginx(ctx context.Context, p Programs, change func(string)
 	}
 	if change == nil {
 		change = func(s string) string { return s }
+	}
+	if st.Auth != nil {
+		change = patient(change)
 	}
 	files := []struct {
 		from, to string
@@ -210,6 +213,14 @@ func (st *Stack) startNginx(ctx context.Context, p Programs, change func(string)
 		Ready:   accepts(st.Addr),
 	}
 	return st.Nginx.Start(ctx)
+}
+
+// patient has nginx wait longer for the gate after a change: five seconds are right for people, and short for a machine that
+// runs dozens of stacks at once. What nginx does when they are over is seen with gates of the tests' own.
+func patient(change func(string) string) func(string) string {
+	longer := strings.NewReplacer("proxy_connect_timeout 2s;", "proxy_connect_timeout 60s;", "proxy_connect_timeout 5s;", "proxy_connect_timeout 60s;",
+		"proxy_send_timeout 5s;", "proxy_send_timeout 60s;", "proxy_read_timeout 5s;", "proxy_read_timeout 60s;")
+	return func(conf string) string { return longer.Replace(change(conf)) }
 }
 
 // Operate runs a command of mero-auth on the host and returns what it prints.
