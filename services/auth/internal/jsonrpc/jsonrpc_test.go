@@ -278,10 +278,22 @@ func TestCall_StallingServer(t *testing.T) {
 	c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 100 * time.Millisecond})
 	_, err := call(t, c)
 	wantUnavailable(t, "Call", err, "deadline exceeded")
-	// A connection that went silent is given up in time for another.
-	s.Set(jsonrpctest.InTurn(s.Stall(), jsonrpctest.Result(`1`)))
-	c, _ = clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 8 * time.Second})
-	if got, err := call(t, c); err != nil || got != "1" {
+}
+
+// A connection that went silent is given up in time for another. A machine that stands still for four seconds could make it
+// look otherwise, hence the tries.
+func TestCall_SilentConnectionIsGivenUp(t *testing.T) {
+	s := jsonrpctest.Start(t, nil)
+	var got string
+	var err error
+	for range 5 {
+		s.Set(jsonrpctest.InTurn(s.Stall(), jsonrpctest.Result(`1`)))
+		c, _ := clientOf(t, jsonrpc.Options{Name: "near", URL: s.URL, Timeout: 8 * time.Second})
+		if got, err = call(t, c); err == nil {
+			break
+		}
+	}
+	if err != nil || got != "1" {
 		t.Errorf("Call = %s, %v, want the answer to the second try", got, err)
 	}
 }

@@ -509,19 +509,28 @@ func askEvents(t *testing.T, client *http.Client, r *http.Request) *sse {
 // next reads a frame. id is that of the frame, text its data.
 func (s *sse) next() (id, text string) {
 	s.t.Helper()
+	id, text, err := s.read()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id, text
+}
+
+// read is next for a stream that may be cut.
+func (s *sse) read() (id, text string, err error) {
 	for s.lines.Scan() {
 		name, value, _ := strings.Cut(s.lines.Text(), ": ")
 		switch name {
 		case "id":
 			id = value
 		case "data":
-			return id, value
+			return id, value, nil
 		}
 	}
 	if err := s.lines.Err(); err != nil && !errors.Is(err, context.Canceled) {
-		s.t.Fatal(err)
+		return "", "", err
 	}
-	return id, ""
+	return id, "", nil
 }
 
 // session is the id of the stream's session.
