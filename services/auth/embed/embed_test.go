@@ -19,6 +19,7 @@ import (
 	"github.com/calimero-network/mero-go/pkg/fault"
 	"github.com/calimero-network/mero-go/pkg/identity"
 	"github.com/calimero-network/mero-go/pkg/route"
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/auth/embed"
 )
 
@@ -26,15 +27,7 @@ import (
 // Unix socket is limited to 107 bytes and the control socket lies in it.
 func settings(t *testing.T) embed.Settings {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "e") //nolint:usetesting // the name of the test would make the path too long
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := shortdir.New(t)
 	return embed.Settings{
 		Dir: filepath.Join(dir, "auth"), AllowAllOrigins: true, Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:2528")},
 		LogLevel: "info", LogFormat: "json", Command: "merod --node n auth",

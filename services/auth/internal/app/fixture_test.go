@@ -8,13 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
 	"github.com/calimero-network/mero-go/services/auth/internal/authtest"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
@@ -27,15 +27,7 @@ const patience = 30 * time.Second
 // because the control socket lies in it.
 func settings(t *testing.T, changes ...func(*config.Config)) config.Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "m") //nolint:usetesting // the name of the test would make the path too long
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := shortdir.New(t)
 	c := config.Defaults()
 	c.ListenAddr, c.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
 	c.Storage.Path = filepath.Join(dir, "s")

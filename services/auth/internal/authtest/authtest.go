@@ -6,13 +6,13 @@ package authtest
 import (
 	"context"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/auth/internal/app"
 	"github.com/calimero-network/mero-go/services/auth/internal/config"
 )
@@ -94,15 +94,7 @@ func (s *Service) Stop(t testing.TB) {
 // path of a Unix socket is limited to 107 bytes and the control socket lies in it.
 func settings(t testing.TB) config.Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "m") //nolint:usetesting // the name of the test would make the path too long
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := shortdir.New(t)
 	c := config.Defaults()
 	c.ListenAddr, c.AdminAddr = "127.0.0.1:0", "127.0.0.1:0"
 	c.Storage.Type, c.Storage.Path = "memory", filepath.Join(dir, "s")

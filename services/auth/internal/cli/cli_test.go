@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/freeport"
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/auth/internal/cli"
 )
 
@@ -26,15 +27,7 @@ import (
 // the control socket lies in it.
 func environment(t *testing.T, more ...string) []string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "m") //nolint:usetesting // the name of the test would make the path too long
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := shortdir.New(t)
 	env := []string{"PATH=/bin", "AUTH_STORAGE__PATH=" + filepath.Join(dir, "s"), "AUTH_LISTEN_ADDR=127.0.0.1:0", "AUTH_ADMIN_ADDR=127.0.0.1:0"}
 	return with(env, more...)
 }

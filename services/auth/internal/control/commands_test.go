@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/auth/internal/backup"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
@@ -29,7 +30,7 @@ import (
 // startWhole serves all commands for a store with secrets.
 func startWhole(t *testing.T, log *slog.Logger) (control.Client, *operate.Service) {
 	t.Helper()
-	dir, db := shortDir(t), memory.New()
+	dir, db := shortdir.New(t), memory.New()
 	records, err := store.Open(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)

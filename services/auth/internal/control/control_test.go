@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/serve"
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/auth/internal/bootstrap"
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 	"github.com/calimero-network/mero-go/services/auth/internal/kv"
@@ -22,21 +23,6 @@ import (
 	"github.com/calimero-network/mero-go/services/auth/internal/operate"
 	"github.com/calimero-network/mero-go/services/auth/internal/store"
 )
-
-// shortDir returns a directory whose name leaves room for the socket's: paths of Unix sockets are limited.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "m") //nolint:usetesting // the name of the test would make the path too long
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -68,7 +54,7 @@ func start(t *testing.T, dir string) (*bootstrap.Service, kv.DB) {
 }
 
 func TestShowBootstrap(t *testing.T) {
-	dir := shortDir(t)
+	dir := shortdir.New(t)
 	b, _ := start(t, dir)
 	want, err := b.Ensure(t.Context())
 	if err != nil {
@@ -94,7 +80,7 @@ func TestShowBootstrap(t *testing.T) {
 }
 
 func TestListen_OnlyTheOwnerCanOpenIt(t *testing.T) {
-	dir := shortDir(t)
+	dir := shortdir.New(t)
 	start(t, dir)
 	info, err := os.Stat(control.Path(dir))
 	if err != nil || info.Mode() != os.ModeSocket|0o600 {
@@ -107,7 +93,7 @@ func TestListen_OnlyTheOwnerCanOpenIt(t *testing.T) {
 
 // A process that was killed leaves its socket behind. The next one, which holds the store, takes its place.
 func TestListen_ReplacesADeadSocket(t *testing.T) {
-	dir := shortDir(t)
+	dir := shortdir.New(t)
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: control.Path(dir), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -130,14 +116,14 @@ func TestListen_ReplacesADeadSocket(t *testing.T) {
 }
 
 func TestListen_Refusals(t *testing.T) {
-	long := filepath.Join(shortDir(t), strings.Repeat("x", 100))
+	long := filepath.Join(shortdir.New(t), strings.Repeat("x", 100))
 	if l, err := control.Listen(t.Context(), long); err == nil || !strings.Contains(err.Error(), "choose a shorter storage.path") {
 		t.Errorf("Listen on a path that is too long = %v, %v", l, err)
 	}
-	if l, err := control.Listen(t.Context(), filepath.Join(shortDir(t), "absent")); err == nil {
+	if l, err := control.Listen(t.Context(), filepath.Join(shortdir.New(t), "absent")); err == nil {
 		t.Errorf("Listen in a directory that does not exist = %v", l)
 	}
-	dir := shortDir(t)
+	dir := shortdir.New(t)
 	if err := os.MkdirAll(filepath.Join(control.Path(dir), "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +133,7 @@ func TestListen_Refusals(t *testing.T) {
 }
 
 func TestShowBootstrap_NotRunning(t *testing.T) {
-	for name, dir := range map[string]string{"no socket": shortDir(t), "no directory": filepath.Join(shortDir(t), "absent")} {
+	for name, dir := range map[string]string{"no socket": shortdir.New(t), "no directory": filepath.Join(shortdir.New(t), "absent")} {
 		if _, err := (control.Client{Dir: dir}).ShowBootstrap(t.Context(), false); !errors.Is(err, control.ErrNotRunning) {
 			t.Errorf("%s: %v, want ErrNotRunning", name, err)
 		}
@@ -156,7 +142,7 @@ func TestShowBootstrap_NotRunning(t *testing.T) {
 
 // What went wrong in the service is told to the operator on the host.
 func TestShowBootstrap_ServiceFails(t *testing.T) {
-	dir := shortDir(t)
+	dir := shortdir.New(t)
 	_, db := start(t, dir)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
@@ -180,7 +166,7 @@ func TestShowBootstrap_StrangeAnswers(t *testing.T) {
 		},
 		"cut": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
-		dir := shortDir(t)
+		dir := shortdir.New(t)
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", control.Path(dir))
 		if err != nil {
 			t.Fatal(err)
@@ -199,7 +185,7 @@ func TestShowBootstrap_StrangeAnswers(t *testing.T) {
 }
 
 func TestHandler_MethodsAndPaths(t *testing.T) {
-	dir := shortDir(t)
+	dir := shortdir.New(t)
 	start(t, dir)
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", control.Path(dir))

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/auth/internal/control"
 )
 
@@ -42,7 +43,7 @@ func asNobody(t *testing.T, fn func()) {
 // Another user of the host is kept out twice: by the mode of the socket and, should somebody widen it, by the
 // kernel's word about who is asking.
 func TestPeerOfAnotherUser(t *testing.T) {
-	dir := shortDir(t)
+	dir := shortdir.New(t)
 	b, _ := start(t, dir)
 	want, err := b.Ensure(t.Context())
 	if err != nil {

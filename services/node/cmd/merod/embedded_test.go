@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 )
 
 // site is a merod in auth mode embedded, as its clients and its operator see it.
@@ -50,29 +52,13 @@ func (l *logText) String() string {
 // newSite starts a new node. Logins are not limited unless env says so.
 func newSite(t *testing.T, env ...string) *site {
 	t.Helper()
-	s := &site{bin: build(t), home: shortDir(t), env: append([]string{
+	s := &site{bin: build(t), home: shortdir.New(t), env: append([]string{
 		"PATH=" + os.Getenv("PATH"), "MEROD_SERVER__AUTH_MODE=embedded", "MEROD_SERVER__LISTEN=/ip4/127.0.0.1/tcp/0",
 		"AUTH_SECURITY__RATE_LIMIT__RATE_LIMIT_RPM=0",
 	}, env...)}
 	s.run(t)
 	t.Cleanup(func() { s.end(t, syscall.SIGTERM) })
 	return s
-}
-
-// shortDir is a directory with a short name, because the path of a Unix socket is limited to 107 bytes and the control
-// socket of mero-auth lies in it.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "m") //nolint:usetesting // the name of the test would make the path too long
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }
 
 // run starts the node and waits until it is up.

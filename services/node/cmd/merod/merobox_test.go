@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/calimero-network/mero-go/pkg/freeport"
+	"github.com/calimero-network/mero-go/pkg/shortdir"
 	"github.com/calimero-network/mero-go/services/node/internal/config"
 )
 
 // What merobox does with a binary (contract section 7): init with ports and --auth-mode embedded, plain run, and then it
 // polls the health. No variable and no file of ours helps.
 func TestMerobox_CommandsOfTheContract(t *testing.T) { // node check H72
-	bin, home, name := build(t), shortDir(t), "calimero-node-1"
+	bin, home, name := build(t), shortdir.New(t), "calimero-node-1"
 	server := freeport.Port()
 	merod := func(args ...string) *exec.Cmd {
 		c := exec.CommandContext(context.WithoutCancel(t.Context()), bin, append([]string{"--home", home, "--node", name}, args...)...)
