@@ -210,7 +210,7 @@ func (a *api) serve(t *testing.T, o apiOptions, log *slog.Logger) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = serve.Run(ctx, time.Minute, nil, s) }) // an error says that a test left a request hanging
 	a.stop = func() {
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections() // one that was never used would hold up the stop
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections() // a stop waits a second for one that was never used
 		stop()
 		running.Wait()
 	}
